@@ -1,0 +1,2 @@
+//! Workloads as ratios against a reference in the same run.
+fn main() {}

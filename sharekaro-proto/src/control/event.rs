@@ -1,0 +1,75 @@
+//! Facts that happened, in order.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
+use crate::DeviceId;
+
+/// One fact. `seq` grows by one from event to event; a snapshot carries the number of the last event that is in it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Event {
+    /// Its place in the order, unique while the daemon runs.
+    pub seq: u64,
+    /// When.
+    #[schema(value_type = String)]
+    pub at: Timestamp,
+    /// What.
+    #[serde(flatten)]
+    pub fact: Fact,
+}
+
+/// What happened.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", content = "data", rename_all = "snake_case")]
+pub enum Fact {
+    /// All state as it is now; always the first, and again where a listener fell behind.
+    Snapshot(Box<Snapshot>),
+    /// A peer is new or differs from before.
+    PeerChanged(Box<Peer>),
+    /// A peer is no longer known.
+    PeerForgotten(PeerForgotten),
+    /// A pairing moved on.
+    PairingChanged(Box<Pairing>),
+    /// A device uses the name of a paired one with another key.
+    IdentityAlarm(IdentityAlarm),
+    /// A transfer is new or differs from before; at most some times a second.
+    TransferChanged(Box<Transfer>),
+    /// Something does not work as it should, or works again.
+    WarningsChanged(Vec<Warning>),
+}
+
+/// All state.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Snapshot {
+    /// All peers.
+    pub peers: Vec<Peer>,
+    /// Those transfers that have not ended, and the newest of the others.
+    pub transfers: Vec<Transfer>,
+    /// Pairings under way.
+    pub pairings: Vec<Pairing>,
+    /// What does not work as it should.
+    pub warnings: Vec<Warning>,
+}
+
+/// Which peer was forgotten.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct PeerForgotten {
+    /// Its id.
+    #[schema(value_type = String)]
+    pub id: DeviceId,
+}
+
+/// Another key under a known name.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct IdentityAlarm {
+    /// The name.
+    pub name: String,
+    /// The key that we trust under this name.
+    #[schema(value_type = String)]
+    pub trusted: DeviceId,
+    /// The key that was seen.
+    #[schema(value_type = String)]
+    pub seen: DeviceId,
+}

@@ -1,0 +1,82 @@
+//! Paths of the control API.
+
+/// `GET`: `Status`.
+pub const STATUS: &str = "/v1/status";
+/// `GET`: `Identity`.
+pub const IDENTITY: &str = "/v1/identity";
+/// `GET`: every key in force and its value.
+pub const CONFIG: &str = "/v1/config";
+/// `GET`: server-sent events, each an `Event`; the first is a snapshot.
+pub const EVENTS: &str = "/v1/events";
+/// `GET`: this API as OpenAPI 3.
+pub const OPENAPI: &str = "/v1/openapi.json";
+/// `GET`: `Peers`. `POST` `AddPeer`: `Peer`.
+pub const PEERS: &str = "/v1/peers";
+/// `GET`: `Peer`. `DELETE`: forgets it.
+pub const PEER: &str = "/v1/peers/{target}";
+/// `POST` `Rename`: `Peer`.
+pub const PEER_RENAME: &str = "/v1/peers/{target}/rename";
+/// `POST` `SetTrust`: `Peer`.
+pub const PEER_TRUST: &str = "/v1/peers/{target}/trust";
+/// `POST`: `Peer`.
+pub const PEER_BLOCK: &str = "/v1/peers/{target}/block";
+/// `POST`: `Peer`.
+pub const PEER_UNBLOCK: &str = "/v1/peers/{target}/unblock";
+/// `POST`: `Pong`.
+pub const PEER_PING: &str = "/v1/peers/{target}/ping";
+/// `POST` `StartPairing`: `Pairing`.
+pub const PAIRINGS: &str = "/v1/pairings";
+/// `GET`: `Pairing`. `DELETE`: gives it up.
+pub const PAIRING: &str = "/v1/pairings/{id}";
+/// `POST`: this side says that the words are the same; `Pairing`.
+pub const PAIRING_CONFIRM: &str = "/v1/pairings/{id}/confirm";
+/// `POST`: `Invitation`.
+pub const INVITATIONS: &str = "/v1/invitations";
+/// `GET`: `Invitation`. `DELETE`: withdraws it.
+pub const INVITATION: &str = "/v1/invitations/{id}";
+/// `POST` `JoinInvitation`: `Peer`.
+pub const JOIN: &str = "/v1/invitations/join";
+/// `GET`: `Transfers`. `POST` `Send`: `Transfers`.
+pub const TRANSFERS: &str = "/v1/transfers";
+/// `GET`: `Transfer`.
+pub const TRANSFER: &str = "/v1/transfers/{id}";
+/// `POST`: `Transfer`.
+pub const TRANSFER_PAUSE: &str = "/v1/transfers/{id}/pause";
+/// `POST`: `Transfer`.
+pub const TRANSFER_RESUME: &str = "/v1/transfers/{id}/resume";
+/// `POST`: `Transfer`.
+pub const TRANSFER_CANCEL: &str = "/v1/transfers/{id}/cancel";
+/// `POST`: `Transfer`.
+pub const TRANSFER_RETRY: &str = "/v1/transfers/{id}/retry";
+/// `GET`: `Inbox`.
+pub const INBOX: &str = "/v1/inbox";
+/// `POST` `Accept`: `Transfer`.
+pub const INBOX_ACCEPT: &str = "/v1/inbox/{id}/accept";
+/// `POST` `Decline`: `Transfer`.
+pub const INBOX_DECLINE: &str = "/v1/inbox/{id}/decline";
+
+/// A path with its parameter filled in; what is no letter, digit, `-`, `.`, `_` or `~` is percent-encoded (RFC 3986).
+pub fn fill(path: &str, value: &str) -> String {
+    let mut encoded = String::new();
+    for byte in value.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => encoded.push(char::from(byte)),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    match (path.find('{'), path.find('}')) {
+        (Some(open), Some(close)) => format!("{}{encoded}{}", &path[..open], &path[close + 1..]),
+        _ => path.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_cannot_leave_its_place_in_the_path() {
+        assert_eq!(fill(PEER_BLOCK, "../x y"), "/v1/peers/..%2Fx%20y/block");
+        assert_eq!(fill(PEER, "[fe80::1]:47810"), "/v1/peers/%5Bfe80%3A%3A1%5D%3A47810");
+    }
+}

@@ -1,0 +1,151 @@
+//! Transfers: sending, watching, steering.
+
+use std::{
+    ffi::OsString,
+    os::unix::ffi::{OsStrExt, OsStringExt},
+    path::PathBuf,
+};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
+
+use crate::{
+    DeviceId, ErrorBody, TransferId,
+    nouns::transfer::{Conflict, Direction, Phase, Priority, SkipReason, TransferState},
+};
+
+/// A path in JSON: a string where it is UTF-8, otherwise its bytes as an array of numbers.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RawPath(pub PathBuf);
+
+impl Serialize for RawPath {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.to_str() {
+            Some(text) => serializer.serialize_str(text),
+            None => self.0.as_os_str().as_bytes().serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for RawPath {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Form {
+            Text(String),
+            Bytes(Vec<u8>),
+        }
+        Ok(Self(match Form::deserialize(deserializer)? {
+            Form::Text(text) => text.into(),
+            Form::Bytes(bytes) => OsString::from_vec(bytes).into(),
+        }))
+    }
+}
+
+/// Send files and folders.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Send {
+    /// To whom: `alias | name | id prefix | @group | #room | all | host:port`, several joined by a comma.
+    pub target: String,
+    /// Absolute paths on this machine.
+    #[schema(value_type = Vec<String>)]
+    pub paths: Vec<RawPath>,
+    /// A word to it.
+    #[serde(default)]
+    pub note: String,
+    /// Patterns of what to leave out, at any depth (glob syntax).
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What happens where a name is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Conflict>,
+    /// Bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Which goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Obey ignore files (`.gitignore`, `.ignore`).
+    #[serde(default)]
+    pub ignore_files: bool,
+    /// Send extended attributes of the user namespace too.
+    #[serde(default)]
+    pub xattrs: bool,
+    /// Receivers of the same files do not learn of each other.
+    #[serde(default)]
+    pub apart: bool,
+}
+
+/// Several transfers.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Transfers {
+    /// Newest first (those of one `Send`: in the order of its targets).
+    pub transfers: Vec<Transfer>,
+}
+
+/// An offer's life to its end, as this device knows it.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Transfer {
+    /// Our number for it.
+    #[schema(value_type = String)]
+    pub id: TransferId,
+    /// Which way the bytes go.
+    pub direction: Direction,
+    /// With whom: our name for the peer.
+    pub peer: String,
+    /// With whom: its id.
+    #[schema(value_type = String)]
+    pub peer_id: DeviceId,
+    /// What it is, for people: the first name.
+    pub title: String,
+    /// Where it stands.
+    pub state: TransferState,
+    /// What it does right now.
+    pub phase: Phase,
+    /// Bytes of all files.
+    pub bytes_total: u64,
+    /// Bytes that the receiver verified and wrote, those that were there already included.
+    pub bytes_confirmed: u64,
+    /// Of these, bytes that were there already.
+    pub bytes_reused: u64,
+    /// Files.
+    pub files_total: u64,
+    /// Files that are whole at the receiver.
+    pub files_done: u64,
+    /// Bytes a second right now, what was there already not counted.
+    pub rate: u64,
+    /// Seconds that it will still take at this rate.
+    pub eta_seconds: Option<u64>,
+    /// What keeps it from going on, or ended it.
+    pub error: Option<ErrorBody>,
+    /// What is sent (out), or where it lies (in, once it is done).
+    pub paths: Vec<String>,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+    /// Bytes a second that are allowed here.
+    pub limit: Option<u64>,
+    /// Which goes first.
+    pub priority: Priority,
+    /// A word to it.
+    pub note: String,
+    /// When it was recorded.
+    #[schema(value_type = String)]
+    pub created_at: Timestamp,
+    /// When it last changed its state.
+    #[schema(value_type = String)]
+    pub changed_at: Timestamp,
+    /// When it ends by itself if nothing happens.
+    #[schema(value_type = Option<String>)]
+    pub expires_at: Option<Timestamp>,
+}
+
+/// Something that was left out.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Skipped {
+    /// Within what was sent, or absolute where it is at the top.
+    pub path: String,
+    /// Why.
+    pub reason: SkipReason,
+}

@@ -1,0 +1,6 @@
+//! The nouns of ShareKaro as types: ids that cannot be mixed up, states that cannot be misspelt.
+
+pub mod device;
+pub mod text;
+pub mod transfer;
+pub mod trust;

@@ -1,0 +1,1 @@
+//! The ground floor of bytes: names, trees, hashes, and the cage that received bytes are written in.

@@ -1,0 +1,1 @@
+//! They notice and call the engine like any frontend.
