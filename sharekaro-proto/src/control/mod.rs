@@ -9,5 +9,6 @@ pub mod inbox;
 pub mod pairing;
 pub mod peer;
 pub mod routes;
+pub mod socket;
 pub mod status;
 pub mod transfer;
