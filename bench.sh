@@ -1,0 +1,8 @@
+#!/bin/sh
+# Builds in release and measures against raw quinn and plain TCP in the same run; needs root (two network namespaces).
+#   ./bench.sh             all figures, some minutes
+#   ./bench.sh --smoke     small sizes, once: shows that the bench itself works
+set -eu
+cd "$(dirname "$0")"
+cargo build --release --locked -p sharekarod -p sharectl -p sharekaro-bench
+exec target/release/sharekaro-bench "$@"

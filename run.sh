@@ -1,0 +1,69 @@
+#!/bin/sh
+# Builds everything, starts the daemon and says what to type next. Where it runs already, it says that.
+set -eu
+cd "$(dirname "$0")"
+bin="$PWD/target/release"
+
+next() {
+    cat <<EOF
+
+    export PATH="$bin:\$PATH"     # once in this shell
+    sharectl demo                 # two daemons on this machine, paired, a file sent: see what it does
+    sharectl peers                # who is on this LAN (run ./run.sh on a second machine)
+    sharectl pair NAME            # on both machines: compare the words, confirm
+    sharectl send NAME FILE...    # it lands, verified, in ~/Downloads/ShareKaro there
+
+EOF
+}
+
+# Answers within so many tenths of a second, or not.
+answers() {
+    tenths="$1"
+    while ! "$bin/sharectl" status --json >/dev/null 2>&1; do
+        tenths=$((tenths - 1))
+        [ "$tenths" -gt 0 ] || return 1
+        sleep 0.1
+    done
+}
+
+start_as_unit() {
+    units="${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user"
+    mkdir -p "$units"
+    sed "s|^ExecStart=.*|ExecStart=\"$bin/sharekarod\"|" systemd/user/sharekarod.service >"$units/sharekarod.service"
+    systemctl --user daemon-reload
+    systemctl --user start sharekarod.service
+    echo "sharekarod runs as your systemd user unit: systemctl --user status sharekarod"
+    echo "  stop it: systemctl --user stop sharekarod      start it at login: systemctl --user enable sharekarod"
+}
+
+start_in_background() {
+    logs="${XDG_STATE_HOME:-$HOME/.local/state}/sharekaro"
+    mkdir -p "$logs"
+    setsid "$bin/sharekarod" </dev/null >>"$logs/sharekarod.log" 2>&1 &
+    pid=$!
+    if ! answers 150; then
+        echo "sharekarod does not answer; the end of $logs/sharekarod.log:" >&2
+        tail -n 5 "$logs/sharekarod.log" >&2
+        exit 1
+    fi
+    echo "sharekarod runs in the background (there is no systemd user session here)."
+    echo "  stop it: kill $pid      what it says: $logs/sharekarod.log"
+}
+
+command -v cargo >/dev/null || { echo "Rust is missing: https://rustup.rs installs it" >&2; exit 1; }
+cargo build --release --locked
+
+if answers 1; then
+    echo "sharekarod runs already. What to type next:"
+    next
+    echo "This build is used after a restart: systemctl --user restart sharekarod, or stop it and ./run.sh"
+elif systemctl --user show-environment >/dev/null 2>&1; then
+    start_as_unit
+    answers 150 || { echo "it does not answer: journalctl --user -u sharekarod" >&2; exit 1; }
+    echo "What to type next:"
+    next
+else
+    start_in_background
+    echo "What to type next:"
+    next
+fi

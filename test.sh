@@ -1,0 +1,84 @@
+#!/bin/sh
+# Installs what the tests need, runs every check and every test, and ends with 0 only where all of them passed.
+#
+#   ./test.sh                 everything (20 to 40 minutes on two cores, most of it the first build)
+#   ./test.sh e2e             whole processes on loopback; needs no privilege
+#   ./test.sh lan [NAME...]   hosts in network namespaces; NAME selects tests
+#
+# SHAREKARO_TESTS_SKIP_ROOT=1 leaves out the tests that need namespaces, and says so at the end.
+set -eu
+cd "$(dirname "$0")"
+
+say() { printf '%s\n' "$*" >&2; }
+
+# command:package, each needed by a test of a whole process.
+needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux unshare:util-linux dbus-daemon:dbus dbus-send:dbus systemd-analyze:systemd"
+
+install_needed() {
+    PATH="$PATH:/usr/sbin:/sbin"
+    export PATH
+    packages=""
+    for pair in $needed; do
+        command -v "${pair%%:*}" >/dev/null 2>&1 || packages="$packages ${pair#*:}"
+    done
+    [ -n "$packages" ] || return 0
+    # shellcheck disable=SC2086 # one word a package
+    packages=$(printf '%s\n' $packages | sort -u | tr '\n' ' ')
+    if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        as_root=""
+    elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then
+        as_root="sudo -n"
+    else
+        say "The tests need packages that only root may install. Type, and then run ./test.sh again:"
+        say "    sudo apt-get install $packages"
+        exit 1
+    fi
+    say "installing $packages"
+    $as_root apt-get update -qq
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
+}
+
+build() {
+    cargo build --release --locked -p sharekarod -p sharectl
+    cargo test --release --locked -p sharekaro-tests --no-run
+}
+
+e2e() {
+    say "== whole processes on loopback"
+    cargo test --release --locked -p sharekaro-tests --test e2e -- --test-threads 2 "$@"
+}
+
+# Namespaces need CAP_NET_ADMIN and CAP_SYS_ADMIN: root has them, and so has anybody inside a user namespace of his own.
+lan() {
+    say "== hosts in network namespaces"
+    set -- cargo test --release --locked -p sharekaro-tests --test lan -- --test-threads 2 "$@"
+    if [ "${SHAREKARO_TESTS_SKIP_ROOT:-}" = 1 ]; then
+        skipped="LEFT OUT, as SHAREKARO_TESTS_SKIP_ROOT=1: the tests on a LAN of network namespaces (./test.sh lan)"
+    elif [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif unshare --user --map-root-user --net --mount true 2>/dev/null; then
+        unshare --user --map-root-user --net --mount sh -c 'mount -t tmpfs tmpfs /run && mkdir -p /run/netns && exec "$@"' sh "$@"
+    elif sudo -n true 2>/dev/null; then
+        sudo -n env "PATH=$PATH" "HOME=$HOME" "CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" "$@"
+    else
+        say "The tests on a LAN need network namespaces, and this user may make none. Do one of:"
+        say "    sudo ./test.sh lan                                     run them as root"
+        say "    sudo sysctl kernel.unprivileged_userns_clone=1         let users make namespaces of their own"
+        say "    SHAREKARO_TESTS_SKIP_ROOT=1 ./test.sh                  leave them out knowingly"
+        exit 1
+    fi
+}
+
+skipped=""
+what="${1:-all}"
+[ $# = 0 ] || shift
+install_needed
+case "$what" in
+    all) ./check.sh && build && e2e && lan ;;
+    e2e) build && e2e "$@" ;;
+    lan) build && lan "$@" ;;
+    *) say "usage: ./test.sh [all | e2e [NAME...] | lan [NAME...]]"; exit 2 ;;
+esac
+[ -z "$skipped" ] || say "$skipped"
+say "all of it passed"
