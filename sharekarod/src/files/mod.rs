@@ -3,10 +3,18 @@
 //! Everything here blocks: call it from a thread that may. No path of a peer is ever opened; a peer names one component
 //! at a time, and each is looked up beneath a folder that is held open.
 
+pub mod dir;
 pub mod manifest;
 mod name;
 mod pieces;
+mod recent;
+pub mod source;
+pub mod xattr;
+
+#[cfg(test)]
+mod testing;
 
 pub use manifest::{Item, Manifest, ManifestError};
 pub use name::{FileName, NAME_BYTES_MAX, NameError};
 pub use pieces::{PIECE_BYTES, RootBuilder, Value, is_zero, piece_count, piece_len, piece_range, piece_value, root, zero_value};
+pub use source::{HashKey, Piece, SourceError, SourceTree};

@@ -53,6 +53,12 @@ impl FileName {
         }
     }
 
+    /// A name of our own, for what we keep beside received files.
+    pub(super) fn own(name: &'static str) -> Self {
+        debug_assert!(Self::parse(name.as_bytes()).is_ok());
+        Self(name.as_bytes().to_vec())
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

@@ -1,0 +1,114 @@
+//! By what a file on our own disk is known to be unchanged.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Write},
+    os::unix::fs::FileExt,
+};
+
+use rustix::fs::Stat;
+
+/// Bytes of a key on disk.
+pub(super) const KEY_BYTES: usize = 40;
+
+/// What the kernel says of a file. Two equal keys mean the same content; whoever remembers hashes, remembers them under
+/// this.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct HashKey {
+    /// Which file system.
+    pub dev: u64,
+    /// Which file there.
+    pub ino: u64,
+    /// Bytes.
+    pub size: u64,
+    /// When its content changed: nanoseconds since 1970. Ends at the years 1677 and 2262.
+    pub mtime_ns: i64,
+    /// When anything of it changed; nobody can set it.
+    pub ctime_ns: i64,
+}
+
+impl HashKey {
+    /// The key of what was looked at.
+    pub fn of(stat: &Stat) -> Self {
+        Self {
+            dev: stat.st_dev,
+            ino: stat.st_ino,
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            mtime_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
+            ctime_ns: nanos(stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+
+    /// Whether the file was last touched so long before `now_ns` that a change since would show. Clocks of file systems
+    /// advance in steps of up to 10 ms (vfat: 2 s), and two changes within a step look like one.
+    pub fn is_settled(&self, now_ns: i64) -> bool {
+        now_ns.saturating_sub(self.ctime_ns.max(self.mtime_ns)) > 2_000_000_000
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        let words = [self.dev, self.ino, self.size, self.mtime_ns.cast_unsigned(), self.ctime_ns.cast_unsigned()];
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    fn from_bytes(bytes: &[u8; KEY_BYTES]) -> Self {
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |at: usize| words.get(at).map_or(0, |word| u64::from_le_bytes(*word));
+        Self { dev: word(0), ino: word(1), size: word(2), mtime_ns: word(3).cast_signed(), ctime_ns: word(4).cast_signed() }
+    }
+}
+
+fn nanos(seconds: i64, nanos: u64) -> i64 {
+    seconds.saturating_mul(1_000_000_000).saturating_add_unsigned(nanos)
+}
+
+/// Writes the keys of entries, from entry 1 on.
+pub(super) struct KeyWriter(BufWriter<File>);
+
+impl KeyWriter {
+    pub(super) fn new(file: File) -> Self {
+        Self(BufWriter::new(file))
+    }
+
+    pub(super) fn append(&mut self, key: HashKey) -> io::Result<()> {
+        self.0.write_all(&key.to_bytes())
+    }
+
+    pub(super) fn finish(self) -> io::Result<()> {
+        self.0.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()
+    }
+}
+
+/// The key of entry `no` (from 1) in a file of keys.
+pub(super) fn read_key(keys: &File, no: u32) -> io::Result<HashKey> {
+    let mut bytes = [0; KEY_BYTES];
+    keys.read_exact_at(&mut bytes, u64::from(no.saturating_sub(1)) * KEY_BYTES as u64)?;
+    Ok(HashKey::from_bytes(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_read_back_from_its_place() {
+        let file = tempfile::tempfile().unwrap();
+        let key = |ino| HashKey { dev: 1, ino, size: u64::MAX, mtime_ns: -5, ctime_ns: i64::MAX };
+        let mut writer = KeyWriter::new(file.try_clone().unwrap());
+
+        (1..=3).for_each(|ino| writer.append(key(ino)).unwrap());
+        writer.finish().unwrap();
+
+        assert_eq!(read_key(&file, 3).unwrap(), key(3));
+        assert_eq!(read_key(&file, 1).unwrap(), key(1));
+        assert!(read_key(&file, 4).is_err());
+    }
+
+    #[test]
+    fn a_file_that_was_touched_just_now_is_not_settled() {
+        let key = HashKey { mtime_ns: 0, ctime_ns: 5_000_000_000, ..Default::default() };
+
+        assert!(!key.is_settled(5_500_000_000));
+        assert!(key.is_settled(8_000_000_000));
+        assert!(!key.is_settled(i64::MIN));
+    }
+}
