@@ -1,1 +1,38 @@
-//! placeholder
+//! A harness for tests of whole processes: hosts with a home of their own, each with a daemon that `sharectl` drives.
+//!
+//! `on_loopback` puts them on 127.0.0.1 and needs no privilege; `on_a_lan` puts each into a network namespace on a
+//! bridge, with real mDNS, real QUIC and a cable that can be pulled, shaped and made lossy. Everything is torn down
+//! when the scene ends, also by a panic; what a killed test run left behind, the next one removes.
+
+mod content;
+mod ctl;
+mod host;
+mod lan;
+mod net;
+mod programs;
+mod sandbox;
+mod scene;
+mod wait;
+
+pub use content::{digest, digest_of, write_random};
+pub use ctl::{Ctl, Reply, Running};
+pub use host::Host;
+pub use lan::{Cable, Lan};
+pub use net::within;
+pub use programs::program;
+pub use sandbox::Sandbox;
+pub use scene::{on_a_dark_lan, on_a_lan, on_loopback, pair};
+pub use wait::{until, wait_child};
+
+/// Bytes of one MiB.
+pub const MIB: u64 = 1 << 20;
+
+/// Runs a system command to its end and returns what it printed.
+///
+/// # Errors
+/// It cannot be started, or it ends with something else than 0; the text is what it said.
+pub fn sh(argv: &[&str]) -> anyhow::Result<String> {
+    let done = programs::system(argv).output().map_err(|e| anyhow::anyhow!("cannot run {}: {e}", argv.join(" ")))?;
+    anyhow::ensure!(done.status.success(), "{}: {}", argv.join(" "), String::from_utf8_lossy(&done.stderr).trim());
+    Ok(String::from_utf8_lossy(&done.stdout).into_owned())
+}

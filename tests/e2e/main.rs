@@ -1,0 +1,12 @@
+//! Whole processes on loopback. They need no privilege and no network; mDNS is off, hosts meet by address.
+
+#![allow(missing_docs, reason = "the names of tests are sentences")]
+
+mod demo;
+mod files;
+mod inbox;
+mod mistakes;
+mod pairing;
+mod socket;
+mod unit;
+mod verbs;

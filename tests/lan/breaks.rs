@@ -1,0 +1,126 @@
+//! A transfer that something breaks in the middle ends as done, by itself, and does not send verified bytes again.
+
+use std::{thread, time::Duration};
+
+use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
+use sharekaro_tests::{Host, MIB, digest, on_a_lan, pair, until};
+
+/// Big enough that a break falls into the middle, at a rate that leaves the time for it.
+const SIZE: u64 = 300 * MIB;
+const RATE: &str = "400mbit";
+
+/// Headers of Ethernet, IP, UDP and QUIC on 1,500-byte packets take 5 %; and what was on its way when it broke (the
+/// pieces in flight and the socket buffers) comes again.
+const WIRE_MAX: u64 = SIZE + SIZE / 16 + 32 * MIB;
+
+fn broken_in_the_middle(what: impl FnOnce(&Host, &Host) -> Result<()>) -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        alice.cable().shape(RATE)?;
+        let path = alice.file("precious.iso", SIZE)?;
+        let before = bob.cable().bytes_in()?;
+
+        let job = alice.ctl("send bob --detach").arg(&path).ok()?.last()?;
+        let id = job["id"].as_str().context("a transfer without an id")?;
+        until("a third has arrived", 60, || Ok((bob.cable().bytes_in()? - before > SIZE / 3).then_some(())))?;
+        what(alice, bob)?;
+        let done = alice.transfer_is(id, &["done"], 180)?;
+
+        let wire = bob.cable().bytes_in()? - before;
+        ensure!(done["bytes_confirmed"] == SIZE, "{done}");
+        ensure!(digest(&bob.received("precious.iso")?)? == digest(&path)?, "other bytes arrived");
+        ensure!(bob.inbox_files()?.len() == 1, "left behind in the inbox: {:?}", bob.inbox_files()?);
+        ensure!(wire < WIRE_MAX, "{} MiB crossed the wire for {} MiB", wire / MIB, SIZE / MIB);
+        Ok(())
+    })
+}
+
+#[test]
+fn the_receiver_is_killed() -> Result<()> {
+    broken_in_the_middle(|_, bob| bob.restart())
+}
+
+#[test]
+fn the_sender_is_killed() -> Result<()> {
+    broken_in_the_middle(|alice, _| alice.restart())
+}
+
+#[test]
+fn both_are_killed() -> Result<()> {
+    broken_in_the_middle(|alice, bob| {
+        alice.kill()?;
+        bob.kill()?;
+        bob.start()?;
+        alice.start().map(drop)
+    })
+}
+
+#[test]
+fn the_receiver_is_asked_to_stop_and_started_later() -> Result<()> {
+    broken_in_the_middle(|_, bob| {
+        bob.stop(Signal::TERM)?;
+        bob.start().map(drop)
+    })
+}
+
+#[test]
+fn the_cable_is_out_for_twenty_seconds() -> Result<()> {
+    broken_in_the_middle(|_, bob| {
+        bob.cable().pull()?;
+        // The time is the fault itself: longer than a short flap, shorter than anybody's patience.
+        thread::sleep(Duration::from_secs(20));
+        bob.cable().put_back()
+    })
+}
+
+#[test]
+fn the_receiver_gets_another_address() -> Result<()> {
+    broken_in_the_middle(|_, bob| bob.cable().move_to("10.77.0.99"))
+}
+
+#[test]
+fn the_sender_gets_another_address() -> Result<()> {
+    broken_in_the_middle(|alice, _| alice.cable().move_to("10.77.0.98"))
+}
+
+#[test]
+fn a_line_that_loses_five_percent_only_takes_longer() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        alice.cable().lose(5)?;
+        bob.cable().lose(5)?;
+        let path = alice.file("lossy", 32 * MIB)?;
+
+        alice.ctl("send bob").arg(&path).ok()?;
+
+        ensure!(digest(&bob.received("lossy")?)? == digest(&path)?, "other bytes arrived");
+        Ok(())
+    })
+}
+
+#[test]
+fn paused_by_either_side_nothing_moves_and_resumed_it_ends() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        alice.cable().shape(RATE)?;
+        let path = alice.file("paused.iso", SIZE)?;
+        let job = alice.ctl("send bob --detach").arg(&path).ok()?.last()?;
+        let id = job["id"].as_str().context("a transfer without an id")?;
+        alice.transfer_is(id, &["active"], 20)?;
+
+        alice.ctl("transfer pause").arg(id).ok()?;
+        alice.transfer_is(id, &["paused"], 10)?;
+        until("nothing moves", 10, || {
+            let before = bob.cable().bytes_in()?;
+            // A rate needs a span of time.
+            thread::sleep(Duration::from_millis(500));
+            Ok((bob.cable().bytes_in()? - before < MIB).then_some(()))
+        })?;
+        alice.ctl("transfer resume").arg(id).ok()?;
+
+        alice.transfer_is(id, &["done"], 120)?;
+        ensure!(digest(&bob.received("paused.iso")?)? == digest(&path)?, "other bytes arrived");
+        Ok(())
+    })
+}

@@ -1,0 +1,78 @@
+//! Disks that fill.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, ensure};
+use sharekaro_tests::{MIB, digest, on_a_dark_lan, pair, sh};
+
+/// A small file system, gone when dropped.
+struct SmallDisk {
+    path: PathBuf,
+}
+
+impl SmallDisk {
+    fn new(path: PathBuf, size: &str) -> Result<Self> {
+        fs::create_dir(&path)?;
+        let target = path.to_str().context("an odd temporary folder")?.to_owned();
+        sh(&["mount", "-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &target])?;
+        Ok(Self { path })
+    }
+
+    fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = sh(&["umount", "-l", &self.path.to_string_lossy()]);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_said_and_what_fits_still_comes() -> Result<()> {
+    on_a_dark_lan(["alice", "bob"], |[alice, bob]| {
+        let disk = SmallDisk::new(bob.home().join("small"), "32m")?;
+        bob.set("SHAREKARO_INBOX_DIR", disk.path());
+        alice.start()?;
+        bob.start()?;
+        pair(alice, bob)?;
+        let (big, small) = (alice.file("toobig", 64 * MIB)?, alice.file("small", 4 * MIB)?);
+
+        let refused = alice.ctl("send bob").arg(&big).run()?.exits(&[9])?;
+        alice.ctl("send bob").arg(&small).ok()?;
+
+        ensure!(refused.error_code()? == "no_space", "{refused:?}");
+        ensure!(digest(&bob.received("small")?)? == digest(&small)?, "other bytes arrived");
+        let stopped = bob.stop(rustix::process::Signal::TERM);
+        drop(disk);
+        stopped
+    })
+}
+
+#[test]
+fn a_disk_that_others_fill_meanwhile_loses_nothing_that_was_there() -> Result<()> {
+    on_a_dark_lan(["alice", "bob"], |[alice, bob]| {
+        let disk = SmallDisk::new(bob.home().join("small"), "96m")?;
+        bob.set("SHAREKARO_INBOX_DIR", disk.path());
+        alice.start()?;
+        bob.start()?;
+        pair(alice, bob)?;
+        let first = alice.file("first", 16 * MIB)?;
+        alice.ctl("send bob").arg(&first).ok()?;
+
+        // Somebody else's file takes what was free when the daemon last looked.
+        fs::write(disk.path().join("others"), vec![7; usize::try_from(72 * MIB)?])?;
+        alice.ctl("send bob").arg(&alice.file("second", 32 * MIB)?).run()?.exits(&[9])?;
+
+        ensure!(bob.alive() && alice.alive(), "a full disk ended a daemon");
+        ensure!(digest(&bob.received("first")?)? == digest(&first)?, "a full disk harmed what had been received");
+        ensure!(fs::metadata(disk.path().join("others"))?.len() == 72 * MIB, "a file of somebody else was touched");
+        let stopped = bob.stop(rustix::process::Signal::TERM);
+        drop(disk);
+        stopped
+    })
+}

@@ -1,0 +1,11 @@
+//! Hosts on a LAN: real mDNS, real QUIC, real cables. Run by `./test.sh lan`, which gets the privilege for namespaces.
+
+#![allow(missing_docs, reason = "the names of tests are sentences")]
+
+mod breaks;
+mod cables;
+mod crowds;
+mod discovery;
+mod disks;
+mod strangers;
+mod trust;
