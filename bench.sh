@@ -5,4 +5,8 @@
 set -eu
 cd "$(dirname "$0")"
 cargo build --release --locked -p sharekarod -p sharectl -p sharekaro-bench
+# Files in memory: the disk is not what is measured.
+if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then
+    export TMPDIR=/dev/shm
+fi
 exec target/release/sharekaro-bench "$@"

@@ -1,2 +1,34 @@
-//! Workloads as ratios against a reference in the same run.
-fn main() {}
+//! Workloads, each beside its reference in the same run: raw quinn memory to memory, and plain TCP.
+//!
+//! Two hosts in network namespaces, MTU 1500. What is measured is what a person gets: whole commands, between daemons
+//! that are connected. The references run as processes of their own (`raw-receive`, `tcp-send`, ...), in turn with
+//! ours, as a machine is never the same from one minute to the next.
+
+mod figures;
+mod reference;
+mod table;
+
+use std::env;
+
+use anyhow::{Result, bail};
+
+use crate::{figures::Sizes, reference::Reference};
+
+const USAGE: &str = "usage: sharekaro-bench [--smoke]
+  --smoke   small sizes, once: shows that the bench works, its figures mean nothing";
+
+fn main() -> Result<()> {
+    let args: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    match words[..] {
+        [] => figures::all(&Sizes::FULL),
+        ["--smoke"] => figures::all(&Sizes::SMOKE),
+        ["receive", which] => Reference::named(which)?.receive(),
+        ["send", which, address, bytes] => Reference::named(which)?.send(address.parse()?, bytes.parse()?),
+        ["--help" | "-h"] => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        _ => bail!(USAGE),
+    }
+}
