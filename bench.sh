@@ -4,7 +4,8 @@
 #   ./bench.sh --smoke     small sizes, once: shows that the bench itself works
 set -eu
 cd "$(dirname "$0")"
-cargo build --release --locked -p sharekarod -p sharectl -p sharekaro-bench
+cargo build --release --locked
+cargo build --release --locked -p sharekaro-bench
 # Files in memory: the disk is not what is measured.
 if [ -z "${TMPDIR:-}" ] && [ -w /dev/shm ]; then
     export TMPDIR=/dev/shm

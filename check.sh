@@ -8,7 +8,6 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
-RUSTDOCFLAGS="-D warnings" step cargo doc --workspace --no-deps --document-private-items --locked --quiet
-# The daemon, the command line, the protocol, the decoders under fire and the arrows between the rooms.
-step cargo test --locked -p sharekaro-proto -p sharekarod -p sharectl -p sharekaro-fuzz
+step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
+step cargo test --locked --workspace --exclude sharekaro-tests
 step cargo test --locked -p sharekaro-tests --lib --test tidy

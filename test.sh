@@ -39,20 +39,23 @@ install_needed() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 }
 
+# The programs as users get them; the tests around them need no optimising.
 build() {
-    cargo build --release --locked -p sharekarod -p sharectl
-    cargo test --release --locked -p sharekaro-tests --no-run
+    cargo build --release --locked
+    cargo test --locked -p sharekaro-tests --no-run
+    SHAREKARO_BIN="$PWD/target/release"
+    export SHAREKARO_BIN
 }
 
 e2e() {
     say "== whole processes on loopback"
-    cargo test --release --locked -p sharekaro-tests --test e2e -- --test-threads 2 "$@"
+    cargo test --locked -p sharekaro-tests --test e2e -- --test-threads 2 "$@"
 }
 
 # Namespaces need CAP_NET_ADMIN and CAP_SYS_ADMIN: root has them, and so has anybody inside a user namespace of his own.
 lan() {
     say "== hosts in network namespaces"
-    set -- cargo test --release --locked -p sharekaro-tests --test lan -- --test-threads 2 "$@"
+    set -- cargo test --locked -p sharekaro-tests --test lan -- --test-threads 2 "$@"
     if [ "${SHAREKARO_TESTS_SKIP_ROOT:-}" = 1 ]; then
         skipped="LEFT OUT, as SHAREKARO_TESTS_SKIP_ROOT=1: the tests on a LAN of network namespaces (./test.sh lan)"
     elif [ "$(id -u)" = 0 ]; then
@@ -60,7 +63,7 @@ lan() {
     elif unshare --user --map-root-user --net --mount true 2>/dev/null; then
         unshare --user --map-root-user --net --mount sh -c 'mount -t tmpfs tmpfs /run && mkdir -p /run/netns && exec "$@"' sh "$@"
     elif sudo -n true 2>/dev/null; then
-        sudo -n env "PATH=$PATH" "HOME=$HOME" "CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" "$@"
+        sudo -n env "PATH=$PATH" "HOME=$HOME" "CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" "SHAREKARO_BIN=$SHAREKARO_BIN" "$@"
     else
         say "The tests on a LAN need network namespaces, and this user may make none. Do one of:"
         say "    sudo ./test.sh lan                                     run them as root"
@@ -75,10 +78,24 @@ what="${1:-all}"
 [ $# = 0 ] || shift
 install_needed
 case "$what" in
-    all) ./check.sh && build && e2e && lan ;;
-    e2e) build && e2e "$@" ;;
-    lan) build && lan "$@" ;;
-    *) say "usage: ./test.sh [all | e2e [NAME...] | lan [NAME...]]"; exit 2 ;;
+    all)
+        ./check.sh
+        build
+        e2e
+        lan
+        ;;
+    e2e)
+        build
+        e2e "$@"
+        ;;
+    lan)
+        build
+        lan "$@"
+        ;;
+    *)
+        say "usage: ./test.sh [all | e2e [NAME...] | lan [NAME...]]"
+        exit 2
+        ;;
 esac
 [ -z "$skipped" ] || say "$skipped"
 say "all of it passed"
