@@ -83,6 +83,15 @@ impl Dir {
         }
     }
 
+    /// Makes a folder in this one that was not there.
+    ///
+    /// # Errors
+    /// `AlreadyExists` where the name is taken by anything at all.
+    pub fn make_new_folder(&self, name: &FileName, mode: u32) -> io::Result<Self> {
+        fs::mkdirat(&self.0, name.as_bytes(), Mode::from_raw_mode(mode & 0o777 | 0o700))?;
+        self.folder(name)
+    }
+
     /// A file in this folder, opened for reading. What it is must be asked of the file.
     ///
     /// # Errors

@@ -59,6 +59,16 @@ impl FileName {
         Self(name.as_bytes().to_vec())
     }
 
+    /// A number as a name.
+    pub(super) fn number(number: u32) -> Self {
+        Self(number.to_string().into_bytes())
+    }
+
+    /// Sixteen bytes as a name of 32 digits.
+    pub(super) fn hex(bytes: &[u8; 16]) -> Self {
+        Self(data_encoding::HEXLOWER.encode(bytes).into_bytes())
+    }
+
     /// Its bytes.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0

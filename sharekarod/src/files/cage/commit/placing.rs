@@ -1,0 +1,252 @@
+//! Moves what is whole to its place, and decides about names that are taken. Nothing that is there is ever lost.
+
+use std::{
+    collections::HashSet,
+    fs::File,
+    io::{self, Read},
+};
+
+use rustix::{
+    fs::{AtFlags, FileType, RenameFlags, Stat, linkat, renameat, renameat_with, unlinkat},
+    io::Errno,
+};
+use sharekaro_proto::nouns::transfer::Conflict;
+
+use super::intents::{Intent, Intents, Step};
+use crate::files::{
+    Error, FileName, crash,
+    dir::{Dir, file_type},
+};
+
+/// So many are noted, made durable and then moved together.
+const BATCH: usize = 256;
+
+/// After so many numbers that are taken, something else is wrong.
+const NUMBERS: u32 = 100_000;
+
+/// How often a name may be taken by somebody else between looking and moving.
+const RACES: u32 = 20;
+
+pub(super) struct Placing<'a> {
+    pub(super) intents: &'a mut Intents,
+    pub(super) conflict: Conflict,
+}
+
+/// A folder of the cage, and where what is in it goes.
+pub(super) struct Pair {
+    pub(super) staged: Dir,
+    pub(super) placed: Dir,
+    pub(super) staged_names: Vec<FileName>,
+    pub(super) placed_names: Vec<FileName>,
+}
+
+impl Placing<'_> {
+    /// Places everything that is in the folder.
+    pub(super) fn place(&mut self, pair: &Pair) -> Result<(), Error> {
+        let names = pair.staged.names().map_err(Error::on("list", "what is to be placed"))?;
+        for batch in names.chunks(BATCH) {
+            let (mut fresh, mut all, mut taken) = (Vec::new(), Vec::new(), HashSet::new());
+            for name in batch {
+                let intent = match self.resumed(pair, name)? {
+                    Some(intent) => intent,
+                    None => {
+                        let intent = self.decide(pair, name, &taken)?;
+                        fresh.push(intent.clone());
+                        intent
+                    }
+                };
+                taken.extend(intent.placed().and_then(|names| names.last().cloned()));
+                all.push((name, intent));
+            }
+            self.note(&fresh)?;
+            crash::point("commit-noted");
+            for (name, intent) in all {
+                self.carry_out(pair, name, intent)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What an earlier try decided, where that still makes sense.
+    fn resumed(&self, pair: &Pair, name: &FileName) -> Result<Option<Intent>, Error> {
+        let Some(intent) = self.intents.get(&joined(&pair.staged_names, name)) else { return Ok(None) };
+        let Some(target) = intent.placed().and_then(|names| names.last().cloned()) else { return Ok(None) };
+        let is_folder = |stat: &Stat| file_type(stat) == FileType::Directory;
+        let found = pair.placed.find(&target).map_err(Error::on("look for", &target))?;
+        let stands = match intent.step() {
+            Step::Move => found.is_none(),
+            // Either nothing happened yet, or the older thing waits in the cage.
+            Step::Exchange => found.is_some(),
+            // What was the same may no longer be.
+            Step::Same => false,
+            Step::Merge => found.is_some_and(|stat| is_folder(&stat)),
+        };
+        Ok(stands.then(|| intent.clone()))
+    }
+
+    fn decide(&self, pair: &Pair, name: &FileName, taken: &HashSet<FileName>) -> Result<Intent, Error> {
+        let ours = pair.staged.stat(name).map_err(Error::on("look at", name))?;
+        let there = pair.placed.find(name).map_err(Error::on("look for", name))?;
+        let (step, target) = match there {
+            _ if taken.contains(name) => (Step::Move, self.free(pair, name, taken)?),
+            None => (Step::Move, name.clone()),
+            Some(theirs) => match self.meet(pair, name, &ours, &theirs)? {
+                Step::Move => (Step::Move, self.free(pair, name, taken)?),
+                step => (step, name.clone()),
+            },
+        };
+        let (staged, placed) = (joined(&pair.staged_names, name), joined(&pair.placed_names, &target));
+        Ok(Intent::new(step, &staged, &placed, ours.st_ino))
+    }
+
+    /// What happens to a name that is taken. `Move` means: to another name.
+    fn meet(&self, pair: &Pair, name: &FileName, ours: &Stat, theirs: &Stat) -> Result<Step, Error> {
+        if matches!(self.conflict, Conflict::Rename | Conflict::Ask) {
+            return Ok(Step::Move);
+        }
+        let both = |kind| file_type(ours) == kind && file_type(theirs) == kind;
+        if both(FileType::Directory) {
+            return Ok(Step::Merge);
+        }
+        if both(FileType::RegularFile) && ours.st_size == theirs.st_size && is_same(pair, name) {
+            return Ok(Step::Same);
+        }
+        let is_newer = (ours.st_mtime, ours.st_mtime_nsec) > (theirs.st_mtime, theirs.st_mtime_nsec);
+        match self.conflict {
+            Conflict::Overwrite => Ok(Step::Exchange),
+            Conflict::Newer if is_newer => Ok(Step::Exchange),
+            _ => Ok(Step::Move),
+        }
+    }
+
+    fn carry_out(&mut self, pair: &Pair, name: &FileName, mut intent: Intent) -> Result<(), Error> {
+        for _ in 0..RACES {
+            let target = intent.placed().and_then(|names| names.last().cloned()).ok_or(Error::Note("an intent without a name"))?;
+            let done = match intent.step() {
+                Step::Move => rename_new(&pair.staged, name, &pair.placed, &target),
+                Step::Same => pair.staged.remove(name),
+                Step::Exchange => self.exchange(pair, name, &target, intent.inode),
+                Step::Merge => return self.merge(pair, name, &target),
+            };
+            match done {
+                Ok(()) => {
+                    crash::point("commit-moved");
+                    return Ok(());
+                }
+                // Somebody else took the name, or took the older thing away, since it was looked at.
+                Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) && pair.staged.stat(name).is_ok() => {
+                    intent = self.decide(pair, name, &HashSet::new())?;
+                    self.note(std::slice::from_ref(&intent))?;
+                }
+                Err(e) => return Err(Error::at("move into place", &target, e)),
+            }
+        }
+        Err(Error::at("find a free name for", name, io::ErrorKind::AlreadyExists.into()))
+    }
+
+    /// Takes the name of an older thing at once, so that there is never nothing, and puts the older one beside it.
+    fn exchange(&self, pair: &Pair, name: &FileName, target: &FileName, inode: u64) -> io::Result<()> {
+        if pair.staged.stat(name)?.st_ino == inode {
+            match renameat_with(&pair.staged, name.as_bytes(), &pair.placed, target.as_bytes(), RenameFlags::EXCHANGE) {
+                Ok(()) => crash::point("commit-exchanged"),
+                // vfat and its like cannot: the older thing steps aside first.
+                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                    rename_aside(&pair.placed, target, &pair.placed, target)?;
+                    return rename_new(&pair.staged, name, &pair.placed, target);
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        rename_aside(&pair.staged, name, &pair.placed, target)
+    }
+
+    fn merge(&mut self, pair: &Pair, name: &FileName, target: &FileName) -> Result<(), Error> {
+        let inner = Pair {
+            staged: pair.staged.folder(name).map_err(Error::on("open", name))?,
+            placed: pair.placed.folder(target).map_err(Error::on("open", target))?,
+            staged_names: joined(&pair.staged_names, name),
+            placed_names: joined(&pair.placed_names, target),
+        };
+        self.place(&inner)?;
+        pair.staged.remove_folder(name).map_err(Error::on("remove the emptied", name))
+    }
+
+    /// The first numbered name that nothing has.
+    fn free(&self, pair: &Pair, name: &FileName, taken: &HashSet<FileName>) -> Result<FileName, Error> {
+        for number in 2..NUMBERS {
+            let candidate = name.numbered(number);
+            if !taken.contains(&candidate) && pair.placed.find(&candidate).map_err(Error::on("look for", &candidate))?.is_none() {
+                return Ok(candidate);
+            }
+        }
+        Err(Error::at("find a free name for", name, io::ErrorKind::AlreadyExists.into()))
+    }
+
+    fn note(&mut self, intents: &[Intent]) -> Result<(), Error> {
+        self.intents.note(intents).map_err(Error::on("note", "what is moved where"))
+    }
+}
+
+fn joined(names: &[FileName], last: &FileName) -> Vec<FileName> {
+    names.iter().chain([last]).cloned().collect()
+}
+
+/// Puts something under the first numbered name of `like` that is free, and under no other.
+fn rename_aside(from: &Dir, name: &FileName, to: &Dir, like: &FileName) -> io::Result<()> {
+    for number in 2..NUMBERS {
+        match rename_new(from, name, to, &like.numbered(number)) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+            other => return other,
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Renames, and never over anything.
+fn rename_new(from: &Dir, name: &FileName, to: &Dir, target: &FileName) -> io::Result<()> {
+    let (old, new) = (name.as_bytes(), target.as_bytes());
+    match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        other => return Ok(other?),
+    }
+    match linkat(from, old, to, new, AtFlags::empty()) {
+        Ok(()) => return Ok(unlinkat(from, old, AtFlags::empty())?),
+        Err(Errno::EXIST) => return Err(Errno::EXIST.into()),
+        // A folder, or a file system without hard links.
+        Err(_) => {}
+    }
+    // Nothing better is left than to look first.
+    if to.find(target)?.is_some() {
+        return Err(Errno::EXIST.into());
+    }
+    Ok(renameat(from, old, to, new)?)
+}
+
+/// Whether both files hold the same bytes; what cannot be read does not.
+fn is_same(pair: &Pair, name: &FileName) -> bool {
+    let compare = || -> io::Result<bool> {
+        let (mut ours, mut theirs) = (pair.staged.read(name)?, pair.placed.read(name)?);
+        let (mut a, mut b) = (vec![0; 256 << 10], vec![0; 256 << 10]);
+        loop {
+            let (read_a, read_b) = (fill(&mut ours, &mut a)?, fill(&mut theirs, &mut b)?);
+            if read_a != read_b || a.get(..read_a) != b.get(..read_b) {
+                return Ok(false);
+            }
+            if read_a < a.len() {
+                return Ok(true);
+            }
+        }
+    };
+    compare().unwrap_or(false)
+}
+
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest)? {
+            0 => break,
+            read => filled += read,
+        }
+    }
+    Ok(filled)
+}

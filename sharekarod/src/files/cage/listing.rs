@@ -1,0 +1,156 @@
+//! What one transfer put where, so that it can be shown, signed and undone.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Read, Write},
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+use sharekaro_proto::wire::{EntryKind, FRAME_MAX, frame_length};
+
+use super::commit::Place;
+use crate::files::{
+    Error, FileName, Item, RootBuilder, Value,
+    dir::Dir,
+    pieces::{PIECE_BYTES, piece_count, piece_len, piece_value},
+};
+
+/// A file, folder or link in its place.
+#[derive(Clone, PartialEq, Message)]
+pub struct Listed {
+    /// Number of its entry.
+    #[prost(uint32, tag = "1")]
+    pub no: u32,
+    /// Names from the destination on.
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub names: Vec<Vec<u8>>,
+    /// What it is.
+    #[prost(enumeration = "EntryKind", tag = "3")]
+    pub kind: i32,
+    /// Bytes, as the file system says.
+    #[prost(uint64, tag = "4")]
+    pub size: u64,
+    /// Modification time, as the file system keeps it: seconds.
+    #[prost(sint64, tag = "5")]
+    pub mtime_s: i64,
+    /// And nanoseconds.
+    #[prost(uint64, tag = "6")]
+    pub mtime_ns: u64,
+    /// Hash of a file.
+    #[prost(bytes = "vec", tag = "7")]
+    pub content: Vec<u8>,
+    /// It was there before, so it is not ours to remove.
+    #[prost(bool, tag = "8")]
+    pub existed: bool,
+}
+
+impl Listed {
+    /// Its path from the destination on.
+    pub fn path(&self) -> PathBuf {
+        self.parsed().iter().map(FileName::as_os_str).collect()
+    }
+
+    /// Its names, as far as they are some.
+    pub(super) fn parsed(&self) -> Vec<FileName> {
+        self.names.iter().map_while(|name| FileName::parse(name).ok()).collect()
+    }
+}
+
+/// Everything in a listing, in the order of the manifest.
+///
+/// # Errors
+/// Where the file cannot be opened; later, where it is not a listing.
+pub fn read_listing(listing_path: &Path) -> Result<impl Iterator<Item = Result<Listed, Error>>, Error> {
+    let file = File::open(listing_path).map_err(Error::on("open", listing_path.display()))?;
+    let mut reader = BufReader::new(file);
+    Ok(std::iter::from_fn(move || read_one(&mut reader).transpose()))
+}
+
+fn read_one(reader: &mut impl Read) -> Result<Option<Listed>, Error> {
+    let mut head = Vec::new();
+    loop {
+        let mut byte = [0];
+        let read = reader.read(&mut byte).map_err(Error::on("read", "a listing"))?;
+        if read == 0 && head.is_empty() {
+            return Ok(None);
+        }
+        head.extend(byte.iter().take(read));
+        match frame_length(&head, FRAME_MAX) {
+            Ok(Some((length, _))) => {
+                let mut payload = vec![0; length];
+                reader.read_exact(&mut payload).map_err(Error::on("read", "a listing"))?;
+                return Listed::decode(payload.as_slice()).map(Some).map_err(|_| Error::Note("a listing"));
+            }
+            Ok(None) if read == 1 => {}
+            _ => return Err(Error::Note("a listing")),
+        }
+    }
+}
+
+/// Writes a listing beside its place and puts it there when it is whole.
+pub(super) struct ListingWriter {
+    path: PathBuf,
+    beside: PathBuf,
+    file: BufWriter<File>,
+    /// The folder looked into last: what lies in it stands together.
+    last: Option<(Vec<FileName>, Dir)>,
+}
+
+impl ListingWriter {
+    pub(super) fn create(listing_path: &Path) -> Result<Self, Error> {
+        let beside = listing_path.with_extension("new");
+        let file = File::create(&beside).map_err(Error::on("create", beside.display()))?;
+        Ok(Self { path: listing_path.to_owned(), beside, file: BufWriter::new(file), last: None })
+    }
+
+    pub(super) fn add(&mut self, destination: &Dir, no: u32, item: &Item, place: &Place, hash: Option<Value>) -> Result<(), Error> {
+        let looking = |e| Error::at("look at what was placed for entry", no, e);
+        let Some((name, above)) = place.names.split_last() else { return Ok(()) };
+        let folder = self.folder(destination, above).map_err(looking)?;
+        let stat = folder.stat(name).map_err(looking)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let content = match hash {
+            _ if !item.is_file() => Vec::new(),
+            Some(hash) => hash.to_vec(),
+            // A power cut took the note of it; the file is here.
+            None => hash_of(&folder.read(name).map_err(looking)?, size).map_err(looking)?.to_vec(),
+        };
+        let listed = Listed {
+            no,
+            names: place.names.iter().map(|name| name.as_bytes().to_vec()).collect(),
+            kind: item.kind.into(),
+            size: if item.is_file() { size } else { 0 },
+            mtime_s: stat.st_mtime,
+            mtime_ns: stat.st_mtime_nsec,
+            content,
+            existed: place.existed,
+        };
+        self.file.write_all(&listed.encode_length_delimited_to_vec()).map_err(Error::on("write", self.beside.display()))
+    }
+
+    pub(super) fn finish(self) -> Result<(), Error> {
+        let file = self.file.into_inner().map_err(std::io::IntoInnerError::into_error);
+        file.and_then(|file| file.sync_data()).map_err(Error::on("write", self.beside.display()))?;
+        fs::rename(&self.beside, &self.path).map_err(Error::on("write", self.path.display()))
+    }
+
+    fn folder(&mut self, destination: &Dir, above: &[FileName]) -> std::io::Result<&Dir> {
+        let dir = match self.last.take() {
+            Some((names, dir)) if names == above => dir,
+            _ => destination.descend(above)?,
+        };
+        Ok(&self.last.insert((above.to_vec(), dir)).1)
+    }
+}
+
+fn hash_of(file: &File, size: u64) -> std::io::Result<Value> {
+    use std::os::unix::fs::FileExt;
+    let (mut builder, mut buffer) = (RootBuilder::new(), vec![0; PIECE_BYTES]);
+    for piece in 0..piece_count(size) {
+        let bytes = buffer.get_mut(..piece_len(piece, size).unwrap_or(0)).unwrap_or_default();
+        file.read_exact_at(bytes, piece * PIECE_BYTES as u64)?;
+        builder.push(piece_value(piece, bytes, size).ok_or(std::io::ErrorKind::InvalidData)?);
+    }
+    builder.finish(size).ok_or(std::io::ErrorKind::InvalidData.into())
+}

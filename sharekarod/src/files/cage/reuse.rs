@@ -1,0 +1,141 @@
+//! What need not travel, as it is on this machine already: a copy elsewhere, or an older state of the same file.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use rustix::{
+    fs::{Mode, OFlags, copy_file_range, ioctl_ficlone, open},
+    io::Errno,
+};
+
+use super::{EntryState, Staging, large::Partial};
+use crate::files::{
+    Error, PIECE_BYTES, Value,
+    pieces::{piece_count, piece_range, piece_value},
+    root,
+};
+
+impl Staging {
+    /// Takes a file from a copy on this machine that should have this hash, as the blocks of the same disk where that is
+    /// possible, and returns whether it is here now. What the copy really holds is verified.
+    ///
+    /// # Errors
+    /// The disk of the cage. A copy that cannot be read, or holds something else, is only of no use.
+    pub fn reuse_whole(&self, no: u32, existing_path: &Path, expected: &Value, cancel: &AtomicBool) -> Result<bool, Error> {
+        self.usable()?;
+        let item = self.large(no)?;
+        let Some(existing) = open_regular(existing_path) else { return Ok(false) };
+        if item.size == 0 || self.state(no) != EntryState::Missing || existing.metadata().is_ok_and(|meta| meta.len() != item.size) {
+            return Ok(false);
+        }
+        let partial = self.partial(no)?;
+        let mut begun = false;
+        partial.each_value(|_, value| begun |= value.is_some())?;
+        if begun {
+            // The copy would be written over pieces that are known to be right.
+            return Ok(false);
+        }
+        if let Err(error) = clone_or_copy(&existing, &partial) {
+            let error = Error::at("copy into entry", no, error);
+            return if error.is_no_space() { Err(error) } else { Ok(false) };
+        }
+        let mut values = Vec::new();
+        let mut buffer = vec![0; PIECE_BYTES];
+        for piece in 0..piece_count(item.size) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            values.push(read_value(&partial.data, piece, item.size, &mut buffer).map_err(Error::on("read entry", no))?);
+        }
+        if root(&values, item.size) != Some(*expected) {
+            return Ok(false);
+        }
+        for (piece, value) in (0..).zip(&values) {
+            partial.claim(piece, value).map_err(Error::on("note a piece of entry", no))?;
+        }
+        Ok(true)
+    }
+
+    /// Takes the pieces of an older state of the file that are the same in the new one, whose values are given, and
+    /// returns how many bytes these are.
+    ///
+    /// # Errors
+    /// The disk of the cage; `NoSuch` where there are not as many values as pieces.
+    pub fn reuse_pieces(&self, no: u32, existing_path: &Path, layer: &[Value], cancel: &AtomicBool) -> Result<u64, Error> {
+        self.usable()?;
+        let item = self.large(no)?;
+        if layer.len() as u64 != piece_count(item.size) {
+            return Err(Error::NoSuch(no));
+        }
+        let Some(existing) = open_regular(existing_path) else { return Ok(0) };
+        if self.state(no) != EntryState::Missing {
+            return Ok(0);
+        }
+        let partial = self.partial(no)?;
+        let (mut reused, mut buffer) = (0, vec![0; PIECE_BYTES]);
+        for (piece, value) in (0..).zip(layer) {
+            if cancel.load(Ordering::Relaxed) {
+                return Err(Error::Cancelled);
+            }
+            let here = partial.value(piece).map_err(Error::on("read the journal of entry", no))?;
+            // A piece that the older file is too short for cannot be read, and is not the same.
+            if here.is_some() || read_value(&existing, piece, item.size, &mut buffer).ok().as_ref() != Some(value) {
+                continue;
+            }
+            let range = piece_range(piece, item.size).ok_or(Error::NoSuch(no))?;
+            partial.write(range.start, &buffer).map_err(Error::on("write entry", no))?;
+            partial.claim(piece, value).map_err(Error::on("note a piece of entry", no))?;
+            reused += range.end - range.start;
+        }
+        Ok(reused)
+    }
+}
+
+/// A regular file of this machine, opened without ever blocking.
+pub(super) fn open_regular(path: &Path) -> Option<File> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = File::from(open(path, flags, Mode::empty()).ok()?);
+    file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)
+}
+
+/// Reads a piece into the buffer, which gets its length, and returns its value.
+fn read_value(file: &File, piece: u64, size: u64, buffer: &mut Vec<u8>) -> io::Result<Value> {
+    let range = piece_range(piece, size).ok_or(io::ErrorKind::InvalidInput)?;
+    buffer.resize((range.end - range.start) as usize, 0);
+    file.read_exact_at(buffer, range.start)?;
+    piece_value(piece, buffer, size).ok_or(io::ErrorKind::InvalidInput.into())
+}
+
+/// On Btrfs and XFS the copy shares its blocks with the original; elsewhere the kernel copies without us.
+fn clone_or_copy(from: &File, to: &Partial) -> io::Result<()> {
+    if ioctl_ficlone(&to.data, from).is_ok() {
+        return Ok(());
+    }
+    let (mut read_at, mut write_at) = (0, 0);
+    while write_at < to.size {
+        let wanted = usize::try_from(to.size - write_at).unwrap_or(usize::MAX).min(64 << 20);
+        match copy_file_range(from, Some(&mut read_at), &to.data, Some(&mut write_at), wanted) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::NOTSUP | Errno::PERM) => return copy(from, to, write_at),
+            Err(e) => return Err(e.into()),
+        }
+    }
+    Ok(())
+}
+
+fn copy(from: &File, to: &Partial, mut at: u64) -> io::Result<()> {
+    let mut buffer = vec![0; PIECE_BYTES];
+    while at < to.size {
+        let read = from.read_at(&mut buffer, at)?;
+        let bytes = buffer.get(..read).filter(|bytes| !bytes.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
+        to.write(at, bytes)?;
+        at += read as u64;
+    }
+    Ok(())
+}
