@@ -1,0 +1,225 @@
+//! The grammar: `sharectl VERB` or `sharectl NOUN VERB`, with a few flags that stand everywhere.
+
+use std::{ffi::OsString, path::PathBuf};
+
+use clap::{
+    Args, Parser, Subcommand,
+    builder::{PossibleValuesParser, TypedValueParser},
+};
+use sharekaro_proto::TransferId;
+
+use crate::commands::{
+    completions::Completions,
+    demo::Demo,
+    events::Events,
+    inbox::Inbox,
+    pair::Pair,
+    peer::PeerVerb,
+    peers::Peers,
+    send::Send,
+    status::{Config, Identity, Status},
+    transfer::TransferVerb,
+    transfers::Transfers,
+    trust::SetTrust,
+};
+
+/// Moves files between the machines of a LAN
+#[derive(Parser, Debug)]
+#[command(name = "sharectl", version, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags that stand before or after any verb.
+#[derive(Args, Debug)]
+pub(crate) struct Globals {
+    /// Print JSON for programs: one document, or one object a line where it goes on
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress and no notes
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// Control socket of the daemon [default: $XDG_RUNTIME_DIR/sharekaro/control.sock]
+    #[arg(long, global = true, env = "SHAREKARO_SOCKET", hide_env = true, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum Command {
+    /// How the daemon is: addresses, peers, transfers, warnings
+    Status(Status),
+    /// Who this device is, to be compared by people
+    Identity(Identity),
+    /// Every setting in force
+    Config(Config),
+    /// The other devices
+    Peers(Peers),
+    /// One other device: show, add, rename, block, unblock, forget, ping
+    #[command(subcommand)]
+    Peer(PeerVerb),
+    /// Make a device trusted: compare words with its person, or pass on a code
+    Pair(Pair),
+    /// What a paired device may do unasked
+    Trust(SetTrust),
+    /// Send files and folders
+    Send(Send),
+    /// All transfers
+    Transfers(Transfers),
+    /// One transfer: show, pause, resume, cancel, retry
+    #[command(subcommand)]
+    Transfer(TransferVerb),
+    /// What waits for an answer and what came: list, accept, decline
+    Inbox(Inbox),
+    /// Everything that happens, as it happens
+    Events(Events),
+    /// Two daemons on this machine find each other, pair and exchange a file
+    Demo(Demo),
+    /// Completions for a shell
+    Completions(Completions),
+}
+
+/// The arguments with a final `--json` behind `--` moved to the front, where no file has that name: scripts add it at
+/// the end of whatever they call, and mean the flag. A file of that name is reached as `./--json`.
+pub(crate) fn arguments(args: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = args.collect();
+    let behind_dashes = args.iter().position(|arg| arg == "--").is_some_and(|at| at + 1 < args.len());
+    if behind_dashes && args.last().is_some_and(|last| last == "--json") && !std::path::Path::new("--json").exists() {
+        args.pop();
+        args.insert(1, "--json".into());
+    }
+    args
+}
+
+/// Whether JSON is wanted, of arguments that make no sense otherwise.
+pub(crate) fn wants_json(args: &[OsString]) -> bool {
+    args.iter().take_while(|arg| *arg != "--").any(|arg| arg == "--json")
+}
+
+/// Reads one of a list of words.
+pub(crate) fn one_of<T: Copy + Clone + std::marker::Send + Sync + 'static>(
+    all: &'static [T],
+    word: fn(T) -> &'static str,
+) -> impl TypedValueParser<Value = T> {
+    let read = move |text: String| all.iter().copied().find(|it| word(*it) == text).ok_or("no such word");
+    PossibleValuesParser::new(all.iter().map(move |it| word(*it))).try_map(read)
+}
+
+/// Reads the number of a transfer.
+pub(crate) fn transfer_id(text: &str) -> Result<TransferId, String> {
+    text.parse().map_err(|error: sharekaro_proto::nouns::transfer::TransferIdError| error.to_string())
+}
+
+/// Reads bytes a second: `500000`, `20M`, `1G`; K, M and G are powers of 1024.
+pub(crate) fn rate(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
+        "" | "B" => Some(0),
+        "K" | "KB" | "KIB" => Some(10),
+        "M" | "MB" | "MIB" => Some(20),
+        "G" | "GB" | "GIB" => Some(30),
+        _ => None,
+    };
+    let count = digits.parse::<u64>().ok().zip(shift).and_then(|(count, shift)| count.checked_mul(1 << shift));
+    count.filter(|rate| *rate > 0).ok_or_else(|| "write bytes a second as 500000, 20M or 1G".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(arguments(line.split(' ').map(OsString::from)))
+    }
+
+    #[test]
+    fn the_grammar_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_promised_line_is_understood() {
+        for line in [
+            "sharectl status --json",
+            "sharectl --json identity",
+            "sharectl config",
+            "sharectl peers --watch",
+            "sharectl peer show bob --json",
+            "sharectl peer add [fe80::1%eth0]:47810 --alias vps",
+            "sharectl peer rename k:7f3a laptop",
+            "sharectl peer block bob",
+            "sharectl peer unblock bob",
+            "sharectl peer forget bob",
+            "sharectl peer ping bob",
+            "sharectl pair bob --yes --json",
+            "sharectl pair --invite",
+            "sharectl pair --join 7-oak-tin bob",
+            "sharectl pair --join 7-oak-tin",
+            "sharectl trust bob ask",
+            "sharectl send bob a b --exclude target --exclude *.o --limit 8000000 --conflict newer --prio high",
+            "sharectl send bob,carol a --detach --json",
+            "sharectl send bob a --wait 5 --note hi --apart --ignore-files --xattrs",
+            "sharectl send bob -- -dash --also-a-name",
+            "sharectl transfers",
+            "sharectl transfer show t8",
+            "sharectl transfer pause 8",
+            "sharectl transfer resume t8",
+            "sharectl transfer cancel t8",
+            "sharectl transfer retry t8",
+            "sharectl inbox",
+            "sharectl inbox list",
+            "sharectl inbox accept t8 --to Movies",
+            "sharectl inbox decline t8 --reason no",
+            "sharectl events --json --socket /tmp/x",
+            "sharectl completions zsh",
+            "sharectl demo -q",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
+        }
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_a_mistake_of_the_caller() {
+        for line in [
+            "sharectl",
+            "sharectl no-such-verb",
+            "sharectl send bob",
+            "sharectl send bob a --limit 5X",
+            "sharectl send bob a --limit 0",
+            "sharectl send bob a --conflict maybe",
+            "sharectl send bob a --wait -1",
+            "sharectl transfer show nonsense",
+            "sharectl trust bob blocked",
+            "sharectl pair",
+            "sharectl pair bob --invite",
+            "sharectl pair --join code --yes",
+            "sharectl pair --invite --join code",
+            "sharectl inbox accept",
+        ] {
+            assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn json_at_the_very_end_is_the_flag_even_behind_dashes() {
+        let cli = parse("sharectl send bob -- -dash --json").unwrap();
+
+        assert!(cli.globals.json);
+        assert!(matches!(cli.command, Command::Send(send) if send.paths == [PathBuf::from("-dash")]));
+        assert!(!parse("sharectl send bob -- --json x").unwrap().globals.json);
+        assert!(wants_json(&["sharectl".into(), "nonsense".into(), "--json".into()]));
+    }
+
+    #[test]
+    fn rates_are_powers_of_1024() {
+        assert_eq!(rate("8000000"), Ok(8_000_000));
+        assert_eq!(rate("20M"), Ok(20 << 20));
+        for bad in ["", "M", "-1", "1.5M", "99999999999G", "5ü", "ü"] {
+            assert!(rate(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! The verbs: a clap struct each, and how it is run and printed.
+
+pub(crate) mod completions;
+pub(crate) mod demo;
+pub(crate) mod events;
+mod follow;
+pub(crate) mod inbox;
+mod invite;
+pub(crate) mod pair;
+pub(crate) mod peer;
+pub(crate) mod peers;
+pub(crate) mod send;
+mod signals;
+pub(crate) mod status;
+pub(crate) mod transfer;
+pub(crate) mod transfers;
+pub(crate) mod trust;
+
+use sharekaro_proto::{client::Client, control::socket::default_socket};
+
+use crate::{
+    cli::{Cli, Command, Globals},
+    ending::End,
+    print::Screen,
+};
+
+/// Runs one verb.
+pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
+    let command = match cli.command {
+        Command::Completions(it) => return it.run(),
+        Command::Demo(it) => return it.run(screen).await,
+        command => command,
+    };
+    let client = connect(cli.globals).await?;
+    match command {
+        Command::Status(it) => it.run(&client, screen).await,
+        Command::Identity(it) => it.run(&client, screen).await,
+        Command::Config(it) => it.run(&client, screen).await,
+        Command::Peers(it) => it.run(&client, screen).await,
+        Command::Peer(it) => it.run(&client, screen).await,
+        Command::Pair(it) => it.run(&client, screen).await,
+        Command::Trust(it) => it.run(&client, screen).await,
+        Command::Send(it) => it.run(&client, screen).await,
+        Command::Transfers(it) => it.run(&client, screen).await,
+        Command::Transfer(it) => it.run(&client, screen).await,
+        Command::Inbox(it) => it.run(&client, screen).await,
+        Command::Events(it) => it.run(&client, screen).await,
+        Command::Completions(_) | Command::Demo(_) => Ok(()), // these ran above, without a daemon
+    }
+}
+
+async fn connect(globals: Globals) -> Result<Client, End> {
+    let socket_path = globals.socket.unwrap_or_else(default_socket);
+    Ok(Client::connect(&socket_path).await?)
+}

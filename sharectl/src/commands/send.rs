@@ -1,0 +1,126 @@
+//! `send TARGET PATH...`: records the transfers with the daemon, then follows them to their end.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Args;
+use sharekaro_proto::{
+    ErrorBody, ErrorCode,
+    client::Client,
+    control::{
+        routes,
+        transfer::{RawPath, Send as SendBody, Transfer, Transfers},
+    },
+    nouns::{
+        text::Shown,
+        transfer::{Conflict, Priority},
+    },
+};
+
+use super::follow;
+use crate::{
+    cli::{one_of, rate},
+    ending::End,
+    print::{Screen, transfer},
+};
+
+#[derive(Args, Debug)]
+pub(crate) struct Send {
+    /// alias, name, key prefix, @group, #room, all or HOST:PORT; several joined by a comma
+    target: String,
+    /// Files and folders
+    #[arg(required = true, value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// A word to it
+    #[arg(long, default_value = "", hide_default_value = true)]
+    note: String,
+    /// Leave out what matches, at any depth (again and again)
+    #[arg(long, value_name = "GLOB")]
+    exclude: Vec<String>,
+    /// What happens there where a name is taken
+    #[arg(long, value_parser = one_of(Conflict::ALL, Conflict::word))]
+    conflict: Option<Conflict>,
+    /// Bytes a second; K, M, G are powers of 1024
+    #[arg(long, value_name = "RATE", value_parser = rate)]
+    limit: Option<u64>,
+    /// Which transfer goes first
+    #[arg(long, value_parser = one_of(Priority::ALL, Priority::word))]
+    prio: Option<Priority>,
+    /// Return as soon as it is recorded
+    #[arg(long)]
+    detach: bool,
+    /// Wait no longer than this for the peer, or for its person [default: 10 for a peer that is off]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32), conflicts_with = "detach")]
+    wait: Option<u32>,
+    /// Receivers of the same files do not learn of each other
+    #[arg(long)]
+    apart: bool,
+    /// Obey .gitignore and .ignore
+    #[arg(long)]
+    ignore_files: bool,
+    /// Send extended attributes of the user namespace too
+    #[arg(long)]
+    xattrs: bool,
+}
+
+impl Send {
+    pub(crate) async fn run(self, client: &Client, screen: &Screen) -> Result<(), End> {
+        let (detach, wait) = (self.detach, self.wait.map(|seconds| Duration::from_secs(seconds.into())));
+        let sent: Transfers = client.post_with(routes::TRANSFERS, &self.request()?).await?;
+        if detach {
+            return recorded(&sent, screen);
+        }
+        follow::to_the_end(sent.transfers, wait, client, screen).await
+    }
+
+    fn request(self) -> Result<SendBody, ErrorBody> {
+        Ok(SendBody {
+            target: self.target,
+            paths: self.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
+            note: self.note,
+            exclude: self.exclude,
+            conflict: self.conflict,
+            limit: self.limit,
+            priority: self.prio,
+            ignore_files: self.ignore_files,
+            xattrs: self.xattrs,
+            apart: self.apart,
+        })
+    }
+}
+
+/// The path as the daemon, which has another working directory, understands it. It has to be there.
+fn absolute(path: &Path) -> Result<RawPath, ErrorBody> {
+    let there = std::fs::symlink_metadata(path).and_then(|_| std::path::absolute(path));
+    there.map(RawPath).map_err(|error| {
+        let what = format!("cannot send {}: {error}", Shown(&path.to_string_lossy()));
+        ErrorBody::new(ErrorCode::LocalFile, what).hint("look at the path; a name with blanks needs quotes")
+    })
+}
+
+fn recorded(sent: &Transfers, screen: &Screen) -> Result<(), End> {
+    let lines = |some: &[Transfer]| some.iter().map(transfer::line).collect::<Vec<_>>().join("\n");
+    match sent.transfers.as_slice() {
+        [one] => screen.say(one, || transfer::line(one)),
+        several => screen.say(sent, || lines(several)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_sent_absolute_and_only_where_it_is_there() {
+        let here = absolute(Path::new("Cargo.toml")).unwrap();
+
+        assert!(here.0.is_absolute() && here.0.ends_with("Cargo.toml"));
+        for missing in ["/no/such/file", "", "no\u{1b}[2J"] {
+            let error = absolute(Path::new(missing)).unwrap_err();
+            assert_eq!(error.code.exit_code(), 8, "{missing:?}");
+            assert!(!error.message.contains('\u{1b}'));
+        }
+    }
+}
