@@ -1,9 +1,10 @@
 //! The systemd user unit: sound, hardened, and its programs and folders are the real ones.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, io::ErrorKind, os::unix::net::UnixDatagram, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{Sandbox, program};
+use rustix::process::Signal;
+use sharekaro_tests::{Sandbox, on_loopback, program, until};
 
 /// Exposure by `systemd-analyze security`: 0 is none, 10 is all. What is left is the network and the user's own files.
 const EXPOSURE_MAX: f32 = 2.0;
@@ -46,4 +47,41 @@ fn the_user_unit_leaves_little_to_attack() -> Result<()> {
     println!("exposure {exposure}");
     ensure!(exposure <= EXPOSURE_MAX, "{said}");
     Ok(())
+}
+
+/// Everything that the daemon has told the service manager since the last look, one message a line.
+fn told(manager: &UnixDatagram) -> Result<String> {
+    let (mut all, mut message) = (String::new(), [0; 4096]);
+    loop {
+        match manager.recv(&mut message) {
+            Ok(length) => all = all + &String::from_utf8_lossy(&message[..length]) + "\n",
+            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(all),
+            Err(e) => return Err(e.into()),
+        }
+    }
+}
+
+#[test]
+fn the_service_manager_hears_ready_status_beats_and_stopping() -> Result<()> {
+    on_loopback(["alice"], |[alice]| {
+        let socket = alice.home().join("notify");
+        let manager = UnixDatagram::bind(&socket)?;
+        manager.set_nonblocking(true)?;
+        alice.set("NOTIFY_SOCKET", &socket);
+        alice.set("WATCHDOG_USEC", Duration::from_secs(1).as_micros().to_string());
+        let mut heard = String::new();
+
+        alice.restart()?;
+        until("it is ready, says how it is, and beats twice", 10, || {
+            heard += &told(&manager)?;
+            let beats = heard.lines().filter(|line| *line == "WATCHDOG=1").count();
+            Ok((heard.contains("READY=1") && heard.contains("STATUS=") && beats >= 2).then_some(()))
+        })
+        .with_context(|| heard.clone())?;
+        alice.stop(Signal::TERM)?;
+
+        heard += &told(&manager)?;
+        ensure!(heard.contains("STOPPING=1"), "{heard}");
+        Ok(())
+    })
 }
