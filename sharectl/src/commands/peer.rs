@@ -1,6 +1,7 @@
 //! `peer VERB`: one other device.
 
 use clap::Subcommand;
+use serde::de::IgnoredAny;
 use serde_json::json;
 use sharekaro_proto::{
     client::Client,
@@ -54,7 +55,7 @@ impl PeerVerb {
 }
 
 async fn forget(peer: &str, client: &Client, screen: &Screen) -> Result<(), End> {
-    client.delete::<()>(&routes::fill(routes::PEER, peer)).await?;
+    client.delete::<IgnoredAny>(&routes::fill(routes::PEER, peer)).await?;
     screen.say(&json!({ "forgotten": peer }), || format!("{} is forgotten; if it is seen again, it is a stranger", Shown(peer)))
 }
 

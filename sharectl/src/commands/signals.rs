@@ -28,3 +28,19 @@ impl Signals {
         .await;
     }
 }
+
+/// Ctrl-C, from the moment on at which this is made.
+pub(super) struct Interrupts(tokio::signal::unix::Signal);
+
+impl Interrupts {
+    pub(super) fn new() -> Result<Self, End> {
+        signal(SignalKind::interrupt()).map(Self).map_err(|error| End::unexpected("watch for Ctrl-C", &error))
+    }
+
+    /// The next one.
+    pub(super) async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await; // the runtime ends: nobody presses anything any more
+        }
+    }
+}

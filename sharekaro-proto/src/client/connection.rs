@@ -7,9 +7,13 @@ use bytes::Bytes;
 use http_body_util::combinators::UnsyncBoxBody;
 use hyper::{Request, Response, body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
-use interprocess::local_socket::{GenericFilePath, ToFsName, tokio::Stream, traits::tokio::Stream as _};
+use interprocess::local_socket::{
+    GenericFilePath, ToFsName,
+    tokio::Stream,
+    traits::{StreamCommon, tokio::Stream as _},
+};
 
-use crate::{ErrorBody, ErrorCode};
+use crate::{ErrorBody, ErrorCode, control::socket::own_uid};
 
 /// What a request carries; a body that is read while it is sent fits too.
 pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -26,6 +30,7 @@ impl Connection {
         let no_socket = |error: io::Error| unreachable(socket_path, &error);
         let name = socket_path.to_fs_name::<GenericFilePath>().map_err(no_socket)?;
         let stream = Stream::connect(name).await.map_err(no_socket)?;
+        served_by(&stream, own_uid()).map_err(|uid| impostor(socket_path, uid))?;
         let shaken = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = shaken.map_err(|error| unreachable(socket_path, &io::Error::other(error)))?;
         let driver = tokio::spawn(async move {
@@ -45,6 +50,19 @@ impl Connection {
     }
 }
 
+/// Whether the daemon is our user's. Where the folder of the socket is open to others, one of them may have put a socket
+/// there to be told our secrets. Root may talk to anybody's daemon.
+fn served_by(stream: &Stream, ours: u32) -> Result<(), Option<u32>> {
+    let uid = stream.peer_creds().ok().and_then(|creds| creds.euid());
+    if ours == 0 || uid == Some(ours) { Ok(()) } else { Err(uid) }
+}
+
+fn impostor(socket_path: &Path, uid: Option<u32>) -> ErrorBody {
+    let whose = uid.map_or_else(|| "an unknown user".to_owned(), |uid| format!("user {uid}"));
+    ErrorBody::new(ErrorCode::NotTrusted, format!("{} belongs to the daemon of {whose}, not to yours", socket_path.display()))
+        .hint("start your own: `systemctl --user start sharekarod`; if its folder is not yours either, somebody means harm")
+}
+
 impl Drop for Connection {
     fn drop(&mut self) {
         self.driver.abort();
@@ -62,5 +80,24 @@ fn unreachable(socket_path: &Path, error: &io::Error) -> ErrorBody {
             .hint("it serves the user who started the daemon; run sharectl as that user"),
         _ => ErrorBody::new(ErrorCode::NoDaemon, format!("cannot use the control socket {at}: {error}"))
             .hint("name another one with --socket"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_daemon_of_another_user_is_not_talked_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("control.sock");
+        let _listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let stream = Stream::connect(path.as_path().to_fs_name::<GenericFilePath>().unwrap()).await.unwrap();
+
+        let another = own_uid() + 1;
+
+        assert_eq!(served_by(&stream, own_uid()), Ok(()));
+        assert_eq!(served_by(&stream, another), Err(Some(own_uid())));
+        assert_eq!(impostor(&path, Some(another)).code, ErrorCode::NotTrusted);
     }
 }

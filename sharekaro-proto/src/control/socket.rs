@@ -10,10 +10,18 @@ pub fn default_socket() -> PathBuf {
 }
 
 fn without_runtime_dir() -> PathBuf {
-    use std::os::unix::fs::MetadataExt;
-
-    // /proc/self belongs to the effective user of this process
-    let uid = std::fs::metadata("/proc/self").map_or(0, |own| own.uid());
+    let uid = own_uid();
     let run = PathBuf::from(format!("/run/user/{uid}"));
     if run.is_dir() { run } else { PathBuf::from(format!("/tmp/sharekaro-{uid}")) }
 }
+
+/// The effective user of this process.
+pub fn own_uid() -> u32 {
+    use std::os::unix::fs::MetadataExt;
+
+    // /proc/self belongs to the effective user of its process; without /proc we are nobody, who owns no socket
+    std::fs::metadata("/proc/self").map_or(NOBODY, |own| own.uid())
+}
+
+/// The user that owns nothing (Linux: overflowuid).
+const NOBODY: u32 = 65_534;

@@ -19,6 +19,7 @@ use sharekaro_proto::{
 };
 
 use self::table::{FollowTable, Outcome};
+use super::signals::Interrupts;
 use crate::{
     ending::{End, INTERRUPTED},
     print::{
@@ -37,17 +38,18 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Follows these transfers until each is at an end, or there is nothing to wait for.
 pub(super) async fn to_the_end(transfers: Vec<Transfer>, wait: Option<Duration>, client: &Client, screen: &Screen) -> Result<(), End> {
+    let mut interrupts = Interrupts::new()?;
     let mut progress = Progress::new(screen, transfers.len());
     let mut table = FollowTable::new(transfers, wait, Instant::now());
     let mut events = client.events().await?;
     show(table.transfers(), screen, &mut progress)?;
     let followed = tokio::select! {
         followed = follow(&mut table, &mut events, screen, &mut progress) => followed,
-        _ = tokio::signal::ctrl_c() => Err(End::Told(INTERRUPTED)),
+        () = interrupts.next() => Err(End::Told(INTERRUPTED)),
     };
     progress.end();
     match followed {
-        Err(End::Told(INTERRUPTED)) => detach(&table, client, screen).await,
+        Err(End::Told(INTERRUPTED)) => detach(&table, interrupts, client, screen).await,
         Err(end) => Err(end),
         Ok(()) => tell(table.outcomes(Instant::now()), screen),
     }
@@ -85,14 +87,14 @@ fn show<'a>(transfers: impl IntoIterator<Item = &'a Transfer>, screen: &Screen, 
 }
 
 /// The first Ctrl-C: the transfers go on without us, unless a second one follows.
-async fn detach(table: &FollowTable, client: &Client, screen: &Screen) -> Result<(), End> {
+async fn detach(table: &FollowTable, mut interrupts: Interrupts, client: &Client, screen: &Screen) -> Result<(), End> {
     let going_on: Vec<&Transfer> = table.transfers().filter(|transfer| !transfer.state.ended()).collect();
     for transfer in &going_on {
         let id = transfer.id;
         screen.note(&format!("{id} {} goes on without us; see it with `sharectl transfer show {id}`", way(transfer)));
     }
     screen.note(&format!("Ctrl-C again within {} cancels", span(SECOND_THOUGHT.as_secs())));
-    let cancelled = tokio::time::timeout(SECOND_THOUGHT, tokio::signal::ctrl_c()).await.is_ok();
+    let cancelled = tokio::time::timeout(SECOND_THOUGHT, interrupts.next()).await.is_ok();
     if !cancelled {
         return Err(End::Told(INTERRUPTED));
     }

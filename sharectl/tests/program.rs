@@ -1,0 +1,283 @@
+//! `sharectl` as a program: what stands on which stream, the exit codes, the signals.
+
+mod daemon;
+
+use serde_json::{Value, json};
+
+use self::daemon::Daemon;
+
+fn peer(name: &str, online: bool) -> Value {
+    json!({
+        "id": "a".repeat(52), "name": name, "alias": name, "online": online, "trust": "accept", "addresses": ["10.0.0.7:47810"],
+        "last_seen": null, "presence": { "state": "available", "text": "" }, "rtt_ms": null, "words": null, "version": "0.1.0",
+    })
+}
+
+fn transfer(id: &str, state: &str, with: Value) -> Value {
+    let mut transfer = json!({
+        "id": id, "direction": "out", "peer": "bob", "peer_id": "a".repeat(52), "title": "f", "state": state, "phase": "resting",
+        "bytes_total": 1000, "bytes_confirmed": 0, "bytes_reused": 0, "files_total": 1, "files_done": 0, "rate": 0, "eta_seconds": null,
+        "error": null, "paths": ["/f"], "skipped": [], "limit": null, "priority": "normal", "note": "",
+        "created_at": "2026-01-01T00:00:00Z", "changed_at": "2026-01-01T00:00:01Z", "expires_at": null,
+    });
+    for (key, value) in with.as_object().into_iter().flatten() {
+        transfer[key] = value.clone();
+    }
+    transfer
+}
+
+fn snapshot(peers: Vec<Value>) -> Value {
+    json!({ "type": "snapshot", "data": { "peers": peers, "transfers": [], "pairings": [], "warnings": [] } })
+}
+
+fn changed(transfer: Value) -> Value {
+    json!({ "type": "transfer_changed", "data": transfer })
+}
+
+fn sends(transfers: Vec<Value>, facts: Vec<Value>) -> Daemon {
+    let facts = [snapshot(vec![peer("bob", true)])].into_iter().chain(facts).collect();
+    Daemon::new(vec![("POST /v1/transfers", 200, json!({ "transfers": transfers }))], facts)
+}
+
+#[test]
+fn without_a_daemon_both_streams_say_how_to_start_one() {
+    let daemon = Daemon::new(vec![], vec![]);
+
+    let said = daemon.ctl(&["status", "--json", "--socket", "missing.sock"]);
+
+    assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (3, Some("no_daemon")));
+    assert!(said.err().contains("hint: start it"), "{}", said.err());
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_before_the_daemon_is_asked() {
+    let daemon = sends(vec![], vec![]);
+
+    let said = daemon.ctl(&["send", "bob", "/no/such/file", "--json"]);
+
+    assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (8, Some("local_file")));
+    assert!(daemon.asked("POST /v1/transfers").is_empty());
+}
+
+#[test]
+fn names_with_dashes_are_sent_as_absolute_paths() {
+    let done = transfer("t1", "done", json!({}));
+    let daemon = sends(vec![done], vec![]);
+    let path = daemon.file("-dash").canonicalize().unwrap();
+
+    let said = daemon.ctl(&["send", "bob", "--", "-dash", "--json"]);
+
+    assert_eq!(said.code(), 0, "{}", said.err());
+    assert_eq!(daemon.asked("POST /v1/transfers")[0]["paths"], json!([path]));
+}
+
+#[test]
+fn a_send_is_followed_to_its_end_and_the_last_line_is_the_result() {
+    let half = transfer("t1", "active", json!({ "bytes_confirmed": 500, "phase": "transferring" }));
+    let other = transfer("t9", "active", json!({}));
+    let done = transfer("t1", "done", json!({ "bytes_confirmed": 1000 }));
+    let daemon = sends(vec![transfer("t1", "queued", json!({}))], vec![changed(half), changed(other), changed(done)]);
+    daemon.file("f");
+
+    let said = daemon.ctl(&["send", "bob", "f", "--json"]);
+
+    let states: Vec<_> = said.lines().iter().map(|line| format!("{} {}", line["id"], line["state"])).collect();
+    assert_eq!(states, [r#""t1" "queued""#, r#""t1" "active""#, r#""t1" "done""#]);
+    assert_eq!((said.code(), said.err().as_str()), (0, ""));
+}
+
+#[test]
+fn every_end_of_a_send_has_its_exit_code_and_its_error() {
+    let error = |code: &str| json!({ "error": { "code": code, "message": "so it is", "hint": "do this" } });
+    for (last, code, kind) in [
+        (transfer("t1", "declined", error("declined")), 6, "declined"),
+        (transfer("t1", "cancelled", json!({})), 13, "cancelled"),
+        (transfer("t1", "expired", json!({})), 11, "timed_out"),
+        (transfer("t1", "failed", error("local_file")), 8, "local_file"),
+        (transfer("t1", "waiting", error("no_space")), 9, "no_space"),
+        (transfer("t1", "waiting", error("key_changed")), 7, "key_changed"),
+        (transfer("t1", "done", json!({ "skipped": [{ "path": "x", "reason": "unreadable" }] })), 12, "partial"),
+    ] {
+        let daemon = sends(vec![transfer("t1", "queued", json!({}))], vec![changed(last.clone())]);
+        daemon.file("f");
+
+        let said = daemon.ctl(&["send", "bob", "f", "--json"]);
+
+        assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (code, Some(kind)), "{last}");
+        assert_eq!((said.last()["id"].as_str(), said.last()["state"].clone()), (Some("t1"), last["state"].clone()));
+    }
+}
+
+#[test]
+fn a_peer_that_is_off_is_waited_for_as_long_as_told() {
+    let daemon = Daemon::new(
+        vec![("POST /v1/transfers", 200, json!({ "transfers": [transfer("t1", "queued", json!({}))] }))],
+        vec![snapshot(vec![peer("bob", false)])],
+    );
+    daemon.file("f");
+
+    let said = daemon.ctl(&["send", "bob", "f", "--wait", "1"]);
+
+    assert_eq!(said.code(), 5);
+    assert!(said.err().contains("t1 is queued"), "{}", said.err());
+}
+
+#[test]
+fn several_receivers_end_with_all_of_them() {
+    let daemon = sends(
+        vec![transfer("t1", "queued", json!({})), transfer("t2", "queued", json!({ "peer": "carol" }))],
+        vec![changed(transfer("t1", "done", json!({}))), changed(transfer("t2", "declined", json!({})))],
+    );
+    daemon.file("f");
+
+    let said = daemon.ctl(&["send", "bob,carol", "f", "--json"]);
+
+    let states: Vec<_> = said.last()["transfers"].as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
+    assert_eq!((said.code(), states), (12, vec![json!("done"), json!("declined")]));
+}
+
+#[test]
+fn detached_is_one_document() {
+    let one = sends(vec![transfer("t1", "queued", json!({}))], vec![]);
+    one.file("f");
+    let several = sends(vec![transfer("t1", "queued", json!({})), transfer("t2", "queued", json!({}))], vec![]);
+    several.file("f");
+
+    assert_eq!(one.ctl(&["send", "bob", "f", "--detach", "--json"]).lines(), [transfer("t1", "queued", json!({}))]);
+    assert_eq!(several.ctl(&["send", "bob,carol", "f", "--detach", "--json"]).last()["transfers"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn ctrl_c_detaches_and_a_second_one_cancels() {
+    let active = transfer("t1", "active", json!({}));
+    let replies = vec![
+        ("POST /v1/transfers", 200, json!({ "transfers": [active] })),
+        ("POST /v1/transfers/t1/cancel", 200, transfer("t1", "cancelled", json!({}))),
+    ];
+    let daemon = Daemon::new(replies, vec![snapshot(vec![])]);
+    daemon.file("f");
+    let interrupted = || {
+        let mut sending = daemon.start(&["send", "bob", "f", "--json"]);
+        sending.next_line();
+        sending.interrupt();
+        let (goes_on, _again) = (sending.next_note(), sending.next_note());
+        assert!(goes_on.contains("sharectl transfer show t1"), "{goes_on}");
+        sending
+    };
+
+    assert_eq!(interrupted().said().code(), 130);
+    assert!(daemon.asked("POST /v1/transfers/t1/cancel").is_empty());
+
+    let sending = interrupted();
+    sending.interrupt();
+    let said = sending.said();
+    assert_eq!((said.code(), said.last()["state"].as_str()), (13, Some("cancelled")));
+    assert_eq!(daemon.asked("POST /v1/transfers/t1/cancel").len(), 1);
+}
+
+fn pairing(state: &str, with: Value) -> Value {
+    let mut pairing = json!({
+        "id": 4, "peer": peer("bob", true), "state": state, "words": "oak tin sun", "confirmed_here": false, "confirmed_there": false, "error": null,
+    });
+    for (key, value) in with.as_object().into_iter().flatten() {
+        pairing[key] = value.clone();
+    }
+    pairing
+}
+
+#[test]
+fn pairing_by_words_prints_the_words_first_and_then_confirms() {
+    let confirmed = pairing("comparing", json!({ "confirmed_here": true }));
+    let daemon = Daemon::new(
+        vec![
+            ("POST /v1/pairings", 200, pairing("starting", json!({ "words": "" }))),
+            ("POST /v1/pairings/4/confirm", 200, pairing("paired", json!({}))),
+        ],
+        vec![
+            snapshot(vec![]),
+            json!({ "type": "pairing_changed", "data": pairing("comparing", json!({})) }),
+            json!({ "type": "x", "data": confirmed }),
+        ],
+    );
+
+    let said = daemon.ctl(&["pair", "bob", "--yes", "--json"]);
+
+    assert_eq!(said.code(), 0, "{}", said.err());
+    assert_eq!(said.lines(), [json!({ "words": "oak tin sun" }), peer("bob", true)]);
+}
+
+#[test]
+fn a_pairing_that_the_other_side_refuses_is_an_error() {
+    let error = json!({ "error": { "code": "not_trusted", "message": "bob said that the words differ", "hint": "" } });
+    let daemon = Daemon::new(
+        vec![("POST /v1/pairings", 200, pairing("comparing", json!({}))), ("POST /v1/pairings/4/confirm", 200, pairing("failed", error))],
+        vec![snapshot(vec![])],
+    );
+
+    let said = daemon.ctl(&["pair", "bob", "--yes", "--json"]);
+
+    assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (7, Some("not_trusted")));
+}
+
+#[test]
+fn nobody_is_asked_where_there_is_no_terminal() {
+    let daemon = Daemon::new(vec![], vec![]);
+
+    let said = daemon.ctl(&["pair", "bob", "--json"]);
+
+    assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (2, Some("usage")));
+    assert!(daemon.asked("POST /v1/pairings").is_empty());
+}
+
+fn invitation(state: &str, peer: Value) -> Value {
+    json!({ "id": 3, "code": "7-oak-tin", "expires_at": "2026-01-01T00:10:00Z", "state": state, "peer": peer })
+}
+
+#[test]
+fn an_invitation_is_printed_at_once_and_ends_as_it_was_used() {
+    for (state, who, code) in [("used", peer("bob", true), 0), ("expired", Value::Null, 11), ("burnt", Value::Null, 7)] {
+        let open = invitation("open", Value::Null);
+        let daemon = Daemon::new(vec![("POST /v1/invitations", 200, open), ("GET /v1/invitations/3", 200, invitation(state, who))], vec![]);
+
+        let said = daemon.ctl(&["pair", "--invite", "--json"]);
+
+        assert_eq!(said.code(), code, "{state}: {}", said.err());
+        assert_eq!(said.lines()[0], json!({ "code": "7-oak-tin", "expires_at": "2026-01-01T00:10:00Z" }));
+    }
+}
+
+#[test]
+fn an_invitation_that_is_interrupted_is_withdrawn() {
+    let open = || invitation("open", Value::Null);
+    let daemon = Daemon::new(
+        vec![("POST /v1/invitations", 200, open()), ("GET /v1/invitations/3", 200, open()), ("DELETE /v1/invitations/3", 200, open())],
+        vec![],
+    );
+    let mut inviting = daemon.start(&["pair", "--invite", "--json"]);
+
+    inviting.next_line();
+    inviting.interrupt();
+
+    assert_eq!(inviting.said().code(), 13);
+    assert_eq!(daemon.asked("DELETE /v1/invitations/3").len(), 1);
+}
+
+#[test]
+fn events_are_passed_on_as_they_come_also_those_not_known_here() {
+    let daemon = Daemon::new(vec![], vec![snapshot(vec![]), json!({ "type": "from_the_future", "data": "\u{1b}[2J" })]);
+    let mut events = daemon.start(&["events", "--json"]);
+
+    let (first, second) = (events.next_line(), events.next_line());
+
+    assert_eq!((first["type"].as_str(), first["seq"].as_u64()), (Some("snapshot"), Some(7)));
+    assert_eq!((second["type"].as_str(), second["data"].as_str()), (Some("from_the_future"), Some("\u{1b}[2J")));
+}
+
+#[test]
+fn a_forgotten_peer_is_one_document() {
+    let daemon = Daemon::new(vec![("DELETE /v1/peers/k%3Aabcd", 200, json!({}))], vec![]);
+
+    let said = daemon.ctl(&["peer", "forget", "k:abcd", "--json"]);
+
+    assert_eq!((said.code(), said.last()), (0, json!({ "forgotten": "k:abcd" })));
+}
