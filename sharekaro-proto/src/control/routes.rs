@@ -48,6 +48,18 @@ pub const TRANSFER_RESUME: &str = "/v1/transfers/{id}/resume";
 pub const TRANSFER_CANCEL: &str = "/v1/transfers/{id}/cancel";
 /// `POST`: `Transfer`.
 pub const TRANSFER_RETRY: &str = "/v1/transfers/{id}/retry";
+/// `POST` `SetLimit`: `Transfer`.
+pub const TRANSFER_LIMIT: &str = "/v1/transfers/{id}/limit";
+/// `POST` `SetPriority`: `Transfer`.
+pub const TRANSFER_PRIORITY: &str = "/v1/transfers/{id}/priority";
+/// `GET`: `Explanation`.
+pub const TRANSFER_EXPLAIN: &str = "/v1/transfers/{id}/explain";
+/// `GET`: `Receipt`.
+pub const TRANSFER_RECEIPT: &str = "/v1/transfers/{id}/receipt";
+/// `POST` `Receipt`: `ReceiptVerdict`.
+pub const RECEIPTS_VERIFY: &str = "/v1/receipts/verify";
+/// `POST`: `Bench`; takes some ten seconds.
+pub const PEER_BENCH: &str = "/v1/peers/{target}/bench";
 /// `GET`: `Inbox`.
 pub const INBOX: &str = "/v1/inbox";
 /// `POST` `Accept`: `Transfer`.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     DeviceId, ErrorBody, TransferId,
-    nouns::transfer::{Conflict, Direction, Phase, Priority, SkipReason, TransferState},
+    nouns::transfer::{Conflict, Direction, Phase, Priority, SkipReason, TransferState, words},
 };
 
 /// A path in JSON: a string where it is UTF-8, otherwise its bytes as an array of numbers.
@@ -148,4 +148,105 @@ pub struct Skipped {
     pub path: String,
     /// Why.
     pub reason: SkipReason,
+}
+
+/// Another limit.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetLimit {
+    /// Bytes a second; without it as many as go. The lower one of both sides counts.
+    #[serde(default)]
+    pub rate: Option<u64>,
+}
+
+/// Another place in the order.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SetPriority {
+    /// Which goes first.
+    pub priority: Priority,
+}
+
+/// Proof of what was received: signed by the receiver over everything in it. See `sharekarod`'s `receipt` for the bytes
+/// that are signed.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// Who sent.
+    #[schema(value_type = String)]
+    pub from: DeviceId,
+    /// Who received, and signed.
+    #[schema(value_type = String)]
+    pub to: DeviceId,
+    /// When all of it was stored, on the receiver's clock: RFC 3339 in UTC.
+    pub at: String,
+    /// What was stored.
+    pub files: Vec<ReceiptFile>,
+    /// Ed25519, 128 hexadecimal digits.
+    pub signature: String,
+}
+
+/// A file of a receipt.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiptFile {
+    /// Within what was sent.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// BLAKE3, 64 hexadecimal digits, as `b3sum` prints it.
+    pub hash: String,
+}
+
+/// What was found of a receipt.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct ReceiptVerdict {
+    /// Whether `to` signed exactly this.
+    pub valid: bool,
+}
+
+words! {
+    /// What keeps a transfer from being faster.
+    Bottleneck {
+        /// The line is full.
+        Link = "link",
+        /// Packets get lost.
+        Loss = "loss",
+        /// The radio is weak or busy.
+        Wifi = "wifi",
+        /// Our disk.
+        OurDisk = "our_disk",
+        /// Their disk.
+        TheirDisk = "their_disk",
+        /// Our processor.
+        OurCpu = "our_cpu",
+        /// Their processor.
+        TheirCpu = "their_cpu",
+        /// A limit that somebody set.
+        Limit = "limit",
+        /// Nothing: it does not run, or is as fast as can be.
+        None = "none",
+    }
+}
+
+/// Why a transfer is not faster.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// What holds it back most.
+    pub bottleneck: Bottleneck,
+    /// The same in a sentence, with the figures behind it.
+    pub explanation: String,
+}
+
+/// What each part of the way to a peer can do, in bytes a second.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Bench {
+    /// Through the session, from memory to memory.
+    pub network: u64,
+    /// One core hashing and encrypting here.
+    pub crypto: u64,
+    /// Writing durably here.
+    pub our_disk: u64,
+    /// Writing durably there.
+    pub their_disk: u64,
 }

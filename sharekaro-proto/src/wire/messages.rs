@@ -173,7 +173,7 @@ pub struct Hint {
 #[derive(Clone, PartialEq, Message)]
 pub struct Request {
     /// What is asked. `None` is a kind of a later version.
-    #[prost(oneof = "request::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(oneof = "request::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub kind: Option<request::Kind>,
 }
 
@@ -235,6 +235,9 @@ pub mod request {
         /// So many bytes of nothing, to measure the line.
         #[prost(message, tag = "17")]
         Measure(Measure),
+        /// A part of a long receipt.
+        #[prost(message, tag = "18")]
+        Receipt(ReceiptRequest),
     }
 }
 
@@ -639,21 +642,33 @@ pub struct Complete {
     /// Bytes that were there already.
     #[prost(uint64, tag = "4")]
     pub reused: u64,
-    /// Entry and `Status`, again and again, of what was not stored.
+    /// Entry and place of its `SkipReason` in the order of these, again and again, of what was not stored; at most
+    /// `SKIPPED_TOLD_MAX` of them.
     #[prost(uint32, repeated, tag = "5")]
     pub skipped: Vec<u32>,
     /// When: milliseconds since 1970, on the receiver's clock.
     #[prost(uint64, tag = "6")]
     pub at_ms: u64,
-    /// BLAKE3 over the list of what was stored.
+    /// The receipt as JSON, where it has at most `INLINE_RECEIPT_MAX` bytes; a longer one is asked for.
     #[prost(bytes = "vec", tag = "7")]
-    pub list: Vec<u8>,
-    /// The receiver's Ed25519 signature over the receipt.
-    #[prost(bytes = "vec", tag = "8")]
-    pub signature: Vec<u8>,
-    /// Content hashes of the files, 32 bytes each in the order of the manifest, where they fit into a frame.
-    #[prost(bytes = "vec", tag = "9")]
-    pub contents: Vec<u8>,
+    pub receipt: Vec<u8>,
+}
+
+/// So many things that were not stored are told one by one: their numbers fit into a frame.
+pub const SKIPPED_TOLD_MAX: usize = 10_000;
+
+/// The longest receipt that travels inside `Complete`, in bytes.
+pub const INLINE_RECEIPT_MAX: usize = 32 << 10;
+
+/// A part of a receipt, please: raw bytes follow the reply, none at its end.
+#[derive(Clone, PartialEq, Message)]
+pub struct ReceiptRequest {
+    /// `TransferKey`.
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    /// From this byte on.
+    #[prost(uint64, tag = "2")]
+    pub from: u64,
 }
 
 /// One side changes a transfer.
@@ -694,6 +709,8 @@ pub enum ChangeKind {
     Priority = 5,
     /// Nobody answered for too long.
     Expire = 6,
+    /// The receiver does not want it.
+    Decline = 7,
 }
 
 /// What differs from a file that I have, please.

@@ -1,1 +1,218 @@
-//! Decides and remembers.
+//! Decides and remembers: `Engine`, a cheap handle, with one folder for each capability.
+//!
+//! In each folder stand a table (pure: maps and the rules on them) and the use cases (async, reading like the flow).
+//! What must survive is in the store before it is announced.
+
+pub mod clock;
+pub mod pairing;
+pub mod peers;
+mod state;
+pub mod transfers;
+
+use std::sync::Arc;
+
+use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode,
+    control::{
+        status::{Identity as IdentityBody, Status},
+        transfer::Transfer,
+    },
+    wire,
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub use self::state::{State, Subscription};
+use self::{
+    pairing::PairingTable,
+    peers::{connect::Kicks, table::PeerTable},
+    state::{Shared, WarningTable},
+    transfers::{jobs::Jobs, table::TransferTable},
+};
+use crate::{
+    config::Config,
+    identity::Identity,
+    net::{Admission, Endpoint},
+    store::{self, Store},
+    words,
+};
+
+/// Decides and remembers; a cheap handle that every frontend and watcher holds.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    identity: Arc<Identity>,
+    store: Store,
+    shared: Arc<Shared>,
+    endpoint: std::sync::OnceLock<Endpoint>,
+    instance: u64,
+    kicks: Kicks,
+    jobs: Jobs,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Engine {
+    /// An engine that remembers what the store holds; nothing runs yet.
+    ///
+    /// # Errors
+    /// A store that cannot be read.
+    pub fn new(config: Config, identity: Arc<Identity>, store: Store, shutdown: CancellationToken) -> Result<Self, store::Error> {
+        let peers = PeerTable::new(identity.id(), store.now(store::peers::load)?);
+        let transfers = TransferTable::new(store.now(|c| store::transfers::load(c, transfers::table::HISTORY_SHOWN))?);
+        let state = State { peers, transfers, pairings: PairingTable::default(), warnings: WarningTable::default() };
+        let inner = Inner {
+            jobs: Jobs::new(&config),
+            config,
+            identity,
+            store,
+            shared: Arc::new(Shared::new(state)),
+            endpoint: std::sync::OnceLock::new(),
+            instance: rand::random(),
+            kicks: Kicks::default(),
+            shutdown,
+            tasks: TaskTracker::new(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// From here on there is a network; connects, accepts, and goes on with every transfer that has not ended.
+    pub fn start(&self, endpoint: Endpoint) {
+        if self.inner.endpoint.set(endpoint.clone()).is_err() {
+            return; // started twice: already so is not an error
+        }
+        self.spawn(peers::connect::accept_sessions(self.clone(), endpoint));
+        self.connect_to_known_peers();
+        self.resume_transfers();
+    }
+
+    /// Ends everything that runs, bounded in time; transfers are parked and go on with the next start.
+    pub async fn stop(&self) {
+        self.inner.shutdown.cancel();
+        self.inner.tasks.close();
+        let _ = tokio::time::timeout(std::time::Duration::from_secs(3), self.inner.tasks.wait()).await;
+        if let Some(endpoint) = self.inner.endpoint.get() {
+            endpoint.close().await;
+        }
+    }
+
+    /// Changes the state and tells what changed: the only writer and the only publisher.
+    pub(crate) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        self.inner.shared.update(change)
+    }
+
+    /// Looks at the state.
+    pub(crate) fn look<T>(&self, question: impl FnOnce(&State) -> T) -> T {
+        self.inner.shared.look(question)
+    }
+
+    /// A snapshot and all that follows.
+    pub fn subscribe(&self) -> Subscription {
+        self.inner.shared.subscribe()
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    /// The configuration in force, as every door shows it.
+    pub fn config_values(&self) -> serde_json::Value {
+        serde_json::to_value(&self.inner.config).unwrap_or_default()
+    }
+
+    /// Our device id.
+    pub fn id(&self) -> DeviceId {
+        self.inner.identity.id()
+    }
+
+    /// How the daemon is.
+    pub fn status(&self) -> Status {
+        self.look(|state| Status {
+            id: self.id(),
+            name: self.inner.config.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            addresses: Vec::new(),
+            port: self.inner.endpoint.get().map_or(0, Endpoint::local_port),
+            peers_online: state.peers.online(),
+            transfers_active: state.transfers.active(),
+            warnings: state.warnings.list().to_vec(),
+        })
+    }
+
+    /// Who we are.
+    pub fn identity(&self) -> IdentityBody {
+        let id = self.id();
+        let fingerprint = words::from_bits(blake3::hash(id.as_bytes()).as_bytes(), 6);
+        IdentityBody { id, name: self.inner.config.name.clone(), grouped: id.grouped(), words: fingerprint }
+    }
+
+    /// From now on this does not work as it should.
+    pub fn warn(&self, code: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let (message, hint) = (message.into(), hint.into());
+        tracing::warn!(code, "{message}");
+        self.update(|state| state.warnings.raise(code, message, hint));
+    }
+
+    /// It works (again).
+    pub fn unwarn(&self, code: &str) {
+        if self.look(|state| state.warnings.list().iter().any(|warning| warning.code == code)) {
+            self.update(|state| state.warnings.clear(code));
+        }
+    }
+
+    /// Our UDP port, once there is a network.
+    pub fn port(&self) -> Option<u16> {
+        self.inner.endpoint.get().map(Endpoint::local_port)
+    }
+
+    /// What we say when somebody connects.
+    pub fn hello(&self) -> wire::Hello {
+        wire::Hello {
+            name: self.inner.config.name.clone(),
+            instance: self.inner.instance,
+            features: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            presence: None,
+            wireless: false,
+            clock_ms: clock::now_ms().unsigned_abs(),
+        }
+    }
+
+    /// What the network may do with a device that proved this key.
+    pub fn admission(&self, id: &DeviceId) -> Admission {
+        self.look(|state| state.peers.admission(id))
+    }
+
+    /// A task that ends with the engine.
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let shutdown = self.inner.shutdown.clone();
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = task => {}
+            }
+        });
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.inner.store
+    }
+}
+
+impl From<store::Error> for ErrorBody {
+    fn from(error: store::Error) -> Self {
+        if error.is_full() {
+            return Self::new(ErrorCode::LocalFile, "the disk that holds our database is full").hint("free some space there");
+        }
+        Self::new(ErrorCode::Unexpected, error.to_string()).hint("see the daemon's log; `sharectl status` shows where the state lies")
+    }
+}
+
+/// What `Transfer`s of one request become.
+pub(crate) fn only(mut transfers: Vec<Transfer>) -> Option<Transfer> {
+    (transfers.len() == 1).then(|| transfers.remove(0))
+}

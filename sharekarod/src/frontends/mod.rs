@@ -1,1 +1,4 @@
-//! They ask: translation only.
+//! They ask: translation only. An `if` about sharing belongs in the engine.
+
+pub mod api;
+pub mod socket;

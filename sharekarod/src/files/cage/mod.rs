@@ -38,7 +38,7 @@ use large::Partial;
 pub use large::SMALL_MAX;
 pub use listing::{Listed, read_listing};
 use names::Folding;
-pub use place::{STAGING_NAME, staging_root_for, sweep};
+pub use place::{STAGING_NAME, discard, staging_root_for, sweep};
 pub use prepare::Tally;
 use sharekaro_proto::{TransferKey, nouns::transfer::SkipReason};
 pub use small::{Small, Stored};

@@ -87,6 +87,18 @@ pub(super) fn open_home(staging_root: &Path, key: TransferKey) -> Result<(Dir, D
     }
 }
 
+/// Removes what arrived so far of one transfer, and the root where nothing else is in it. Already so is not an error.
+///
+/// # Errors
+/// Where the kernel refuses; then some of it is gone.
+pub fn discard(staging_root: &Path, key: TransferKey) -> Result<(), Error> {
+    match Dir::open(staging_root) {
+        Ok(root) => remove_home(staging_root, &root, key),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(e) => Err(Error::at("open", staging_root.display(), e)),
+    }
+}
+
 /// Removes the cage of one transfer, and the root where nothing else is in it.
 pub(super) fn remove_home(staging_root: &Path, root: &Dir, key: TransferKey) -> Result<(), Error> {
     root.remove_tree(&key_name(key)).map_err(Error::on("remove the cage of", key))?;

@@ -1,0 +1,313 @@
+//! What the daemon was told: flags, then `SHAREKARO_*`, then `$XDG_CONFIG_HOME/sharekaro/config.toml`, then defaults.
+//!
+//! One table of keys for all three sources. An unknown key in the file is an error with its line, never ignored.
+//! Paths follow XDG; nothing is created here.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use clap::Parser;
+use serde::{Deserialize, Serialize};
+use sharekaro_proto::wire::NAME_MAX;
+
+/// The UDP port of a daemon that was told no other.
+pub const DEFAULT_PORT: u16 = 47810;
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file is there and cannot be read.
+    #[error("cannot read the configuration {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+    /// The file is no configuration.
+    #[error("the configuration {} does not make sense: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What and where.
+        source: Box<toml::de::Error>,
+    },
+    /// A value makes no sense.
+    #[error("{key} = {value:?} makes no sense: {why}")]
+    Value {
+        /// The key.
+        key: &'static str,
+        /// What it was set to.
+        value: String,
+        /// Why it cannot be that.
+        why: &'static str,
+    },
+    /// There is no home to live in.
+    #[error("there is no home directory: set HOME, or state_dir, inbox_dir and drop_dir")]
+    NoHome,
+}
+
+/// Everything that can be told, from one source. Each key is a flag, a `SHAREKARO_*` variable and a key of the file.
+#[derive(Parser, Deserialize, Default, Debug, Clone)]
+#[command(name = "sharekarod", version, about = "Finds the machines on the LAN and moves messages, files and folders between them")]
+#[serde(deny_unknown_fields)]
+pub struct Told {
+    /// What this device calls itself (default: the host name)
+    #[arg(long, env = "SHAREKARO_NAME")]
+    name: Option<String>,
+    /// UDP port for other devices; 0 takes any free one (default: 47810)
+    #[arg(long, env = "SHAREKARO_PORT")]
+    port: Option<u16>,
+    /// Where received files land (default: ShareKaro in the download folder)
+    #[arg(long, env = "SHAREKARO_INBOX_DIR")]
+    inbox_dir: Option<PathBuf>,
+    /// What is put there is sent (default: ~/ShareDrop)
+    #[arg(long, env = "SHAREKARO_DROP_DIR")]
+    drop_dir: Option<PathBuf>,
+    /// Key and database (default: $XDG_STATE_HOME/sharekaro)
+    #[arg(long, env = "SHAREKARO_STATE_DIR")]
+    state_dir: Option<PathBuf>,
+    /// The control socket (default: $XDG_RUNTIME_DIR/sharekaro/control.sock)
+    #[arg(long, env = "SHAREKARO_SOCKET")]
+    socket: Option<PathBuf>,
+    /// Congestion control between peers: cubic or bbr (default: cubic)
+    #[arg(long, env = "SHAREKARO_CONGESTION")]
+    congestion: Option<Congestion>,
+    /// Announce ourselves and look for others by mDNS (default: true)
+    #[arg(long, env = "SHAREKARO_MDNS")]
+    mdns: Option<bool>,
+    /// Let mDNS use the loopback interface too, for several daemons on one machine (default: false)
+    #[arg(long, env = "SHAREKARO_MDNS_LOOPBACK")]
+    mdns_loopback: Option<bool>,
+    /// Own org.sharekaro.ShareKaro1 on the session bus (default: true)
+    #[arg(long, env = "SHAREKARO_DBUS")]
+    dbus: Option<bool>,
+    /// How long an offer waits for a person: a number with s, m, h or d (default: 1d)
+    #[arg(long, env = "SHAREKARO_OFFER_EXPIRY")]
+    offer_expiry: Option<String>,
+    /// Bytes a second to all peers together; K, M, G are powers of 1024 (default: no limit)
+    #[arg(long, env = "SHAREKARO_UPLOAD_LIMIT")]
+    upload_limit: Option<String>,
+    /// Bytes a second from all peers together (default: no limit)
+    #[arg(long, env = "SHAREKARO_DOWNLOAD_LIMIT")]
+    download_limit: Option<String>,
+    /// The configuration file (default: $XDG_CONFIG_HOME/sharekaro/config.toml)
+    #[arg(long, env = "SHAREKARO_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+}
+
+/// How the sender of bytes reacts to loss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, clap::ValueEnum, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum Congestion {
+    /// RFC 9438; the default, fair beside TCP.
+    #[default]
+    Cubic,
+    /// Keeps its rate through random loss, as on bad Wi-Fi.
+    Bbr,
+}
+
+/// The configuration in force. Serialised, it is what `sharectl config` shows.
+#[derive(Serialize, Debug, Clone)]
+pub struct Config {
+    /// What this device calls itself: 1 to `NAME_MAX` bytes.
+    pub name: String,
+    /// UDP port; 0: any.
+    pub port: u16,
+    /// Where received files land.
+    pub inbox_dir: PathBuf,
+    /// What is put there is sent.
+    pub drop_dir: PathBuf,
+    /// Key and database.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// How the sender of bytes reacts to loss.
+    pub congestion: Congestion,
+    /// Whether mDNS is used.
+    pub mdns: bool,
+    /// Whether mDNS uses the loopback interface too.
+    pub mdns_loopback: bool,
+    /// Whether we go on the session bus.
+    pub dbus: bool,
+    /// How long an offer waits for a person.
+    #[serde(serialize_with = "as_seconds")]
+    pub offer_expiry: Duration,
+    /// Bytes a second to all peers together.
+    pub upload_limit: Option<u64>,
+    /// Bytes a second from all peers together.
+    pub download_limit: Option<u64>,
+    /// The file that was, or would have been, read.
+    pub config_file: PathBuf,
+}
+
+fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&format!("{}s", duration.as_secs()))
+}
+
+impl Config {
+    /// The configuration for these flags and variables (clap read both) and the file that they name.
+    ///
+    /// # Errors
+    /// An unreadable file, an unknown key, a value that makes no sense, no home to live in.
+    pub fn new(told: Told) -> Result<Self, Error> {
+        let home = Home::find()?;
+        let config_file = told.config.clone().unwrap_or_else(|| home.config.join("sharekaro/config.toml"));
+        let file = read(&config_file, told.config.is_some())?;
+        let name = told.name.or(file.name).unwrap_or_else(host_name);
+        let offer_expiry = told.offer_expiry.or(file.offer_expiry);
+        Ok(Self {
+            name: device_name(name)?,
+            port: told.port.or(file.port).unwrap_or(DEFAULT_PORT),
+            inbox_dir: absolute("inbox_dir", told.inbox_dir.or(file.inbox_dir), || home.downloads.join("ShareKaro"))?,
+            drop_dir: absolute("drop_dir", told.drop_dir.or(file.drop_dir), || home.home.join("ShareDrop"))?,
+            state_dir: absolute("state_dir", told.state_dir.or(file.state_dir), || home.state.join("sharekaro"))?,
+            socket: absolute("socket", told.socket.or(file.socket), sharekaro_proto::control::socket::default_socket)?,
+            congestion: told.congestion.or(file.congestion).unwrap_or_default(),
+            mdns: told.mdns.or(file.mdns).unwrap_or(true),
+            mdns_loopback: told.mdns_loopback.or(file.mdns_loopback).unwrap_or(false),
+            dbus: told.dbus.or(file.dbus).unwrap_or(true),
+            offer_expiry: offer_expiry.map_or(Ok(Duration::from_secs(86_400)), |text| duration("offer_expiry", &text))?,
+            upload_limit: told.upload_limit.or(file.upload_limit).map(|text| rate("upload_limit", &text)).transpose()?.flatten(),
+            download_limit: told.download_limit.or(file.download_limit).map(|text| rate("download_limit", &text)).transpose()?.flatten(),
+            config_file,
+        })
+    }
+}
+
+fn read(path: &Path, named: bool) -> Result<Told, Error> {
+    match fs::read_to_string(path) {
+        Ok(text) => toml::from_str(&text).map_err(|source| Error::Parse { path: path.into(), source: Box::new(source) }),
+        Err(e) if e.kind() == io::ErrorKind::NotFound && !named => Ok(Told::default()),
+        Err(source) => Err(Error::Read { path: path.into(), source }),
+    }
+}
+
+/// A device's name: control characters go, and it is cut at `NAME_MAX` bytes.
+fn device_name(name: String) -> Result<String, Error> {
+    let mut clean: String = name.trim().chars().filter(|c| !sharekaro_proto::nouns::text::is_obeyed(*c)).collect();
+    while clean.len() > NAME_MAX {
+        clean.pop();
+    }
+    if clean.is_empty() {
+        return Err(Error::Value { key: "name", value: name, why: "it needs at least one visible character" });
+    }
+    Ok(clean)
+}
+
+fn host_name() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.trim().is_empty() { "linux".to_owned() } else { name }
+}
+
+fn absolute(key: &'static str, told: Option<PathBuf>, default: impl FnOnce() -> PathBuf) -> Result<PathBuf, Error> {
+    let path = told.unwrap_or_else(default);
+    if !path.is_absolute() {
+        return Err(Error::Value { key, value: path.display().to_string(), why: "it has to be an absolute path" });
+    }
+    Ok(path)
+}
+
+/// `90s`, `15m`, `24h`, `7d`, or seconds without a letter.
+pub(crate) fn duration(key: &'static str, text: &str) -> Result<Duration, Error> {
+    let bad = || Error::Value { key, value: text.to_owned(), why: "write a number with s, m, h or d, as 90s or 7d" };
+    let (digits, unit) = text.trim().split_at(text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let factor = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => return Err(bad()),
+    };
+    let count: u64 = digits.parse().map_err(|_| bad())?;
+    count.checked_mul(factor).filter(|s| *s <= 10 * 365 * 86_400).map(Duration::from_secs).ok_or_else(bad)
+}
+
+/// `500000`, `20M`, `1G` (powers of 1024) or `none`.
+pub(crate) fn rate(key: &'static str, text: &str) -> Result<Option<u64>, Error> {
+    let bad = || Error::Value { key, value: text.to_owned(), why: "write bytes a second as 500000, 20M or none" };
+    let text = text.trim();
+    if text.eq_ignore_ascii_case("none") {
+        return Ok(None);
+    }
+    let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
+    let shift = match unit.to_ascii_uppercase().as_str() {
+        "" | "B" => 0,
+        "K" | "KB" | "KIB" => 10,
+        "M" | "MB" | "MIB" => 20,
+        "G" | "GB" | "GIB" => 30,
+        _ => return Err(bad()),
+    };
+    let count: u64 = digits.parse().map_err(|_| bad())?;
+    count.checked_mul(1 << shift).filter(|rate| *rate > 0).map(Some).ok_or_else(bad)
+}
+
+/// The folders of this user.
+struct Home {
+    home: PathBuf,
+    config: PathBuf,
+    state: PathBuf,
+    downloads: PathBuf,
+}
+
+impl Home {
+    fn find() -> Result<Self, Error> {
+        let set = |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = set("HOME").or_else(std::env::home_dir).filter(|path| path.is_absolute()).ok_or(Error::NoHome)?;
+        let config = set("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
+        let downloads = set("XDG_DOWNLOAD_DIR").or_else(|| downloads(&config, &home)).unwrap_or_else(|| home.join("Downloads"));
+        Ok(Self { state: set("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")), config, downloads, home })
+    }
+}
+
+/// The download folder in the language of the user: `XDG_DOWNLOAD_DIR="$HOME/..."` of `user-dirs.dirs`.
+fn downloads(config: &Path, home: &Path) -> Option<PathBuf> {
+    let text = fs::read_to_string(config.join("user-dirs.dirs")).ok()?;
+    let line = text.lines().find_map(|line| line.trim().strip_prefix("XDG_DOWNLOAD_DIR="))?;
+    let value = line.trim_matches('"');
+    match value.strip_prefix("$HOME/") {
+        Some(rest) if !rest.is_empty() => Some(home.join(rest)),
+        Some(_) => None,
+        None => Some(PathBuf::from(value)).filter(|path| path.is_absolute()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_rates_are_read_or_refused() {
+        assert_eq!(duration("x", "90s").unwrap(), Duration::from_secs(90));
+        assert_eq!(duration("x", "7d").unwrap(), Duration::from_secs(7 * 86_400));
+        assert_eq!(duration("x", "3").unwrap(), Duration::from_secs(3));
+        assert_eq!(rate("x", "20M").unwrap(), Some(20 << 20));
+        assert_eq!(rate("x", "none").unwrap(), None);
+        for bad in ["", "d", "-1s", "1w", "99999999999999999999s", "1.5h", "९s"] {
+            assert!(duration("x", bad).is_err(), "{bad}");
+            assert!(rate("x", bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        fs::write(&path, "name = \"x\"\nprot = 1\n").unwrap();
+
+        let error = read(&path, false).unwrap_err().to_string();
+
+        assert!(error.contains("prot") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn a_name_cannot_carry_orders_for_a_terminal() {
+        assert_eq!(device_name("a\x1b[2Jb\u{202e}".into()).unwrap(), "a[2Jb");
+        assert!(device_name("\x07 ".into()).is_err());
+        assert!(device_name("ü".repeat(100)).unwrap().len() <= NAME_MAX);
+    }
+}

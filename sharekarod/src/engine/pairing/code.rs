@@ -1,0 +1,245 @@
+//! One-shot codes: a number that tells which invitation, and three words that are its secret.
+//!
+//! The secret never travels: SPAKE2 makes a key of it on both sides, and each proves that key for this very session. A
+//! try costs the invitation one of its three, whether or not it is finished.
+
+use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode,
+    control::{
+        pairing::{Invitation, InvitationState, JoinInvitation},
+        peer::Peer,
+    },
+    wire::{CodeConfirm, CodePurpose, CodeReply, CodeStart, Status, reply, request},
+};
+use spake2::{Ed25519Group, Identity, Password, Spake2};
+
+use super::{
+    spoken::{accepted, ask},
+    words::{EXPORT_CODE, Role, proof, same},
+};
+use crate::{
+    engine::{Engine, peers::serve::Answer},
+    net::Session,
+    words::from_bits,
+};
+
+/// Words of a code: 33 bits, three tries.
+const SECRET_WORDS: usize = 3;
+
+/// The longest text that is tried as a code, in bytes.
+const CODE_MAX: usize = 200;
+
+impl Engine {
+    /// A new invitation to pair.
+    ///
+    /// # Errors
+    /// Too many are open.
+    pub async fn invite(&self) -> Result<Invitation, ErrorBody> {
+        self.new_code(CodePurpose::Pair)
+    }
+
+    pub(crate) fn new_code(&self, purpose: CodePurpose) -> Result<Invitation, ErrorBody> {
+        let secret = from_bits(&rand::random::<[u8; 8]>(), SECRET_WORDS).replace(' ', "-");
+        self.update(|state| {
+            let number =
+                std::iter::repeat_with(|| rand::random_range(1..1000)).find(|number| !state.pairings.number_is_taken(*number)).unwrap_or(1);
+            let id = state.pairings.invite(number, format!("{number}-{secret}"), purpose)?;
+            state.pairings.invitation_view(id, &state.peers).ok_or_else(no_such_invitation)
+        })
+    }
+
+    /// An invitation.
+    ///
+    /// # Errors
+    /// There is none of that number (any more).
+    pub fn invitation(&self, id: u64) -> Result<Invitation, ErrorBody> {
+        self.update(|state| {
+            state.pairings.invitation(id); // what is too old is over
+            state.pairings.invitation_view(id, &state.peers).ok_or_else(no_such_invitation)
+        })
+    }
+
+    /// Withdraws an invitation.
+    ///
+    /// # Errors
+    /// There is none of that number (any more).
+    pub async fn withdraw_invitation(&self, id: u64) -> Result<Invitation, ErrorBody> {
+        self.update(|state| {
+            let invited = state.pairings.invitation(id).ok_or_else(no_such_invitation)?;
+            if invited.state == InvitationState::Open {
+                invited.state = InvitationState::Burnt;
+            }
+            Ok::<(), ErrorBody>(())
+        })?;
+        self.invitation(id)
+    }
+
+    /// Uses a code: pairs with whoever made it.
+    ///
+    /// # Errors
+    /// Nobody here made such a code; it is wrong, used up or expired.
+    pub async fn join(&self, join: JoinInvitation) -> Result<Peer, ErrorBody> {
+        let session = self.try_code(&join.code, join.peer.as_deref(), CodePurpose::Pair).await?;
+        self.pair_with(session.peer()).await
+    }
+
+    /// Finds whoever made a code, and proves to each other that both know it.
+    pub(crate) async fn try_code(&self, code: &str, peer: Option<&str>, purpose: CodePurpose) -> Result<Session, ErrorBody> {
+        let (number, secret) = parse(code)?;
+        for candidate in self.candidates(peer).await? {
+            let Ok(session) = self.session_within(candidate, std::time::Duration::from_secs(10)).await else { continue };
+            match self.prove(&session, number, &secret, purpose).await {
+                Err(e) if e.code == ErrorCode::NotFound && peer.is_none() => {} // not the one who made it
+                Err(e) => return Err(e),
+                Ok(()) => return Ok(session),
+            }
+        }
+        Err(ErrorBody::new(ErrorCode::NotFound, "nobody on this network knows this code")
+            .hint("it may be used or expired; where announcements do not pass, name the peer or its address too"))
+    }
+
+    async fn candidates(&self, peer: Option<&str>) -> Result<Vec<DeviceId>, ErrorBody> {
+        match peer {
+            Some(target) => Ok(vec![self.find_or_reach(target).await?]),
+            None => {
+                Ok(self.look(|state| state.peers.iter().filter(|known| known.open_session().is_some()).map(|known| known.id).collect()))
+            }
+        }
+    }
+
+    async fn prove(&self, session: &Session, number: u32, secret: &str, purpose: CodePurpose) -> Result<(), ErrorBody> {
+        let (joiner, inviter) = (self.id(), session.peer());
+        let (spake, message) = Spake2::<Ed25519Group>::start_a(&Password::new(secret), &identity(joiner), &identity(inviter));
+        let start = CodeStart { number, message, purpose: purpose.into() };
+        let theirs = code_reply(accepted(ask(session, request::Kind::CodeStart(start)).await?)?)?;
+        let key = shared_key(spake.finish(&theirs.message))
+            .ok_or_else(|| ErrorBody::new(ErrorCode::Integrity, "the peer's half of the code makes no sense"))?;
+        let exported = session.export_key(EXPORT_CODE);
+        let confirm = CodeConfirm { number, proof: proof(&key, Role::Joiner, &exported, inviter, joiner).to_vec() };
+        let theirs = code_reply(accepted(ask(session, request::Kind::CodeConfirm(confirm)).await?)?)?;
+        if !same(&proof(&key, Role::Inviter, &exported, inviter, joiner), &theirs.proof) {
+            return Err(
+                ErrorBody::new(ErrorCode::NotTrusted, "the peer could not prove that it knows the code").hint("somebody may be in between")
+            );
+        }
+        Ok(())
+    }
+
+    /// Somebody tries a code.
+    pub(crate) fn code_tried(&self, session: &Session, start: CodeStart) -> Answer {
+        let (inviter, joiner) = (self.id(), session.peer());
+        self.update(|state| {
+            let Some((_, invited)) = state.pairings.open(start.number, start.purpose()) else {
+                return Answer::no(Status::NotFound, "no such code");
+            };
+            if invited.tries == 0 {
+                invited.state = InvitationState::Burnt;
+                return Answer::no(Status::WrongCode, "too many tries");
+            }
+            invited.tries -= 1;
+            let (_, secret) = invited.code.split_once('-').unwrap_or_default();
+            let (spake, message) = Spake2::<Ed25519Group>::start_b(&Password::new(secret), &identity(joiner), &identity(inviter));
+            if let Some(key) = shared_key(spake.finish(&start.message)) {
+                invited.keys.insert(joiner, key); // at most as many as there are tries
+            }
+            Answer::ok(Some(reply::Kind::Code(CodeReply { message, proof: Vec::new() })))
+        })
+    }
+
+    /// Somebody proves that it knows a code.
+    pub(crate) async fn code_proven(&self, session: &Session, confirm: CodeConfirm) -> Answer {
+        let (inviter, joiner) = (self.id(), session.peer());
+        let exported = session.export_key(EXPORT_CODE);
+        let judged = self.update(|state| {
+            let purpose = [CodePurpose::Pair, CodePurpose::Receive]
+                .into_iter()
+                .find(|purpose| state.pairings.open(confirm.number, *purpose).is_some())?;
+            let (_, invited) = state.pairings.open(confirm.number, purpose)?;
+            let key = invited.keys.remove(&joiner)?;
+            let good = same(&proof(&key, Role::Joiner, &exported, inviter, joiner), &confirm.proof);
+            if good {
+                invited.state = InvitationState::Used;
+                invited.peer = Some(joiner);
+            } else if invited.tries == 0 {
+                invited.state = InvitationState::Burnt;
+            }
+            good.then_some((purpose, key))
+        });
+        let Some((purpose, key)) = judged else { return Answer::no(Status::WrongCode, "wrong code") };
+        if purpose == CodePurpose::Pair
+            && let Err(e) = self.pair_with(joiner).await
+        {
+            return Answer::no(Status::Failed, e.message);
+        }
+        let proof = proof(&key, Role::Inviter, &exported, inviter, joiner).to_vec();
+        Answer::ok(Some(reply::Kind::Code(CodeReply { message: Vec::new(), proof })))
+    }
+}
+
+/// Number and secret of a code as a person typed it. Nothing is judged here but its form: a wrong word has to cost a
+/// try at whoever made the code, or guessing would be free.
+fn parse(code: &str) -> Result<(u32, String), ErrorBody> {
+    let bad = || ErrorBody::new(ErrorCode::Usage, "this is no code").hint("a code looks like 42-oak-tin-piano");
+    if code.len() > CODE_MAX {
+        return Err(bad());
+    }
+    let code = code
+        .trim()
+        .to_lowercase()
+        .split(|c: char| c == '-' || c.is_whitespace())
+        .filter(|part| !part.is_empty())
+        .collect::<Vec<_>>()
+        .join("-");
+    let (number, secret) = code.split_once('-').ok_or_else(bad)?;
+    Ok((number.parse().map_err(|_| bad())?, secret.to_owned()))
+}
+
+fn identity(id: DeviceId) -> Identity {
+    Identity::new(id.as_bytes())
+}
+
+fn shared_key(finished: Result<Vec<u8>, spake2::Error>) -> Option<[u8; 32]> {
+    finished.ok().map(|key| blake3::derive_key("sharekaro 2026 code key v1", &key))
+}
+
+fn code_reply(reply: sharekaro_proto::wire::Reply) -> Result<CodeReply, ErrorBody> {
+    match reply.kind {
+        Some(reply::Kind::Code(code)) => Ok(code),
+        _ => Err(ErrorBody::new(ErrorCode::Integrity, "the peer answered something else than it was asked")),
+    }
+}
+
+fn no_such_invitation() -> ErrorBody {
+    ErrorBody::new(ErrorCode::NotFound, "there is no such invitation (any more)").hint("`sharectl pair --invite` makes a new one")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_read_as_people_type_it() {
+        for text in ["42-oak-tin-piano", " 42 Oak  tin piano\n", "42-OAK-TIN-PIANO"] {
+            assert_eq!(parse(text).unwrap(), (42, "oak-tin-piano".to_owned()), "{text}");
+        }
+        for bad in ["", "oak-tin-piano", "42", "x-oak", &"4-x".repeat(100)] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn two_who_know_the_code_get_one_key_and_a_guesser_another() {
+        let (a, b) = (DeviceId::from_bytes([1; 32]), DeviceId::from_bytes([2; 32]));
+        let keys = |one: &str, other: &str| {
+            let (joiner, first) = Spake2::<Ed25519Group>::start_a(&Password::new(one), &identity(a), &identity(b));
+            let (inviter, second) = Spake2::<Ed25519Group>::start_b(&Password::new(other), &identity(a), &identity(b));
+            (shared_key(joiner.finish(&second)).unwrap(), shared_key(inviter.finish(&first)).unwrap())
+        };
+
+        let (joiner, inviter) = keys("oak-tin-piano", "oak-tin-piano");
+        let (guesser, asked) = keys("oak-tin-piana", "oak-tin-piano");
+
+        assert_eq!(joiner, inviter);
+        assert_ne!(guesser, asked);
+    }
+}

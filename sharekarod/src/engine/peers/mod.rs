@@ -1,0 +1,7 @@
+//! Other devices: which ones there are, where they can be reached, what they may do.
+
+pub mod connect;
+pub mod serve;
+pub mod table;
+mod target;
+mod trust;

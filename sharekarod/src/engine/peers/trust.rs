@@ -1,0 +1,172 @@
+//! What a person says about a peer: rename, trust, block, forget.
+
+use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode,
+    control::peer::{Peer, Peers, Rename, SetTrust},
+    nouns::{text::is_obeyed, trust::Trust},
+};
+
+use super::table::Known;
+use crate::{
+    engine::Engine,
+    net::Code,
+    store::{self, Durability},
+};
+
+/// The longest alias, in bytes.
+const ALIAS_MAX: usize = 63;
+
+impl Engine {
+    /// All peers.
+    pub fn peers(&self) -> Peers {
+        self.look(|state| Peers { peers: state.peers.views() })
+    }
+
+    /// One peer.
+    ///
+    /// # Errors
+    /// Nobody, or several.
+    pub fn peer(&self, target: &str) -> Result<Peer, ErrorBody> {
+        let id = self.find_peer(target)?;
+        self.look(|state| state.peers.view(&id)).ok_or_else(|| ErrorBody::new(ErrorCode::NotFound, format!("{target:?} is gone")))
+    }
+
+    /// Gives a peer another alias.
+    ///
+    /// # Errors
+    /// Nobody, or several; a name that is taken or cannot be used as a target.
+    pub async fn rename(&self, target: &str, rename: Rename) -> Result<Peer, ErrorBody> {
+        let (id, alias) = (self.find_peer(target)?, rename.alias.trim().to_owned());
+        if !is_alias(&alias) {
+            return Err(ErrorBody::new(ErrorCode::Usage, format!("{alias:?} cannot be an alias"))
+                .hint("1 to 63 bytes, no comma or slash, not `all`, not beginning with @, #, - or k:"));
+        }
+        if self.look(|state| state.peers.iter().any(|known| known.id != id && known.alias.as_deref() == Some(&alias))) {
+            return Err(ErrorBody::new(ErrorCode::WrongState, format!("another peer is called {alias:?}")).hint("rename that one first"));
+        }
+        self.edit_peer(id, |known| known.alias = Some(alias.clone())).await
+    }
+
+    /// Says what a paired peer may do without asking.
+    ///
+    /// # Errors
+    /// Nobody, or several; a peer that is not paired.
+    pub async fn set_trust(&self, target: &str, wanted: SetTrust) -> Result<Peer, ErrorBody> {
+        let id = self.find_peer(target)?;
+        if !wanted.trust.paired() {
+            return Err(ErrorBody::new(ErrorCode::Usage, format!("trust cannot be set to {}", wanted.trust)).hint("ask, accept or decline"));
+        }
+        if !self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust.paired())) {
+            let name = self.label(id);
+            return Err(
+                ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is not paired")).hint(format!("`sharectl pair {name}` first"))
+            );
+        }
+        self.edit_peer(id, |known| known.trust = wanted.trust).await
+    }
+
+    /// From now on it may not even connect; what stands between us ends at once.
+    ///
+    /// # Errors
+    /// Nobody, or several.
+    pub async fn block(&self, target: &str) -> Result<Peer, ErrorBody> {
+        let id = self.find_peer(target)?;
+        let peer = self.edit_peer(id, |known| known.trust = Trust::Blocked).await?;
+        self.part_from(id);
+        Ok(peer)
+    }
+
+    /// It is a stranger again.
+    ///
+    /// # Errors
+    /// Nobody, or several.
+    pub async fn unblock(&self, target: &str) -> Result<Peer, ErrorBody> {
+        let id = self.find_peer(target)?;
+        if self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust == Trust::Blocked)) {
+            self.edit_peer(id, |known| known.trust = Trust::Unknown).await?;
+            self.keep_connected(id);
+        }
+        self.peer(&id.to_string())
+    }
+
+    /// Everything that a person said of it is gone; it has to be paired anew.
+    ///
+    /// # Errors
+    /// Nobody, or several.
+    pub async fn forget(&self, target: &str) -> Result<(), ErrorBody> {
+        let id = self.find_peer(target)?;
+        self.store().write(Durability::Durable, move |t| store::peers::delete(t, id)).await?;
+        self.update(|state| state.peers.forget(&id));
+        self.part_from(id);
+        self.keep_connected(id);
+        Ok(())
+    }
+
+    /// A person, or a code that a person passed on, confirmed this key.
+    ///
+    /// # Errors
+    /// It could not be kept; then it is not trusted.
+    pub(crate) async fn pair_with(&self, id: DeviceId) -> Result<Peer, ErrorBody> {
+        let peer = self
+            .edit_peer(id, |known| {
+                known.words = None;
+                if !known.trust.paired() {
+                    known.trust = Trust::Accept;
+                }
+            })
+            .await?;
+        if let Some(session) = self.open_session(&id) {
+            session.trust();
+        }
+        tracing::info!(peer = %peer.alias, key = %id, "paired");
+        Ok(peer)
+    }
+
+    /// Changes a peer in the store, then here.
+    async fn edit_peer(&self, id: DeviceId, change: impl Fn(&mut Known) + Clone) -> Result<Peer, ErrorBody> {
+        let gone = || ErrorBody::new(ErrorCode::NotFound, "this peer is gone");
+        let mut row = self.look(|state| state.peers.get(&id).map(Known::row)).ok_or_else(gone)?;
+        let mut changed = Known::from_row(row);
+        change(&mut changed);
+        row = changed.row();
+        self.store().write(Durability::Durable, move |t| store::peers::save(t, &row)).await?;
+        self.update(|state| {
+            let known = state.peers.edit(&id)?;
+            known.kept = true;
+            change(known);
+            state.peers.view(&id)
+        })
+        .ok_or_else(gone)
+    }
+
+    /// Ends the session with a peer.
+    fn part_from(&self, id: DeviceId) {
+        if let Some(session) = self.open_session(&id) {
+            session.close(Code::Refused);
+        }
+    }
+}
+
+fn is_alias(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= ALIAS_MAX
+        && text != "all"
+        && !text.starts_with(['@', '#', '-'])
+        && !text.starts_with("k:")
+        && !text.chars().any(|c| c == ',' || c == '/' || is_obeyed(c))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alias_can_be_typed_as_a_target() {
+        for good in ["bob", "my laptop", "büro-2", "नमस्ते"] {
+            assert!(is_alias(good), "{good}");
+        }
+        for bad in ["", "all", "@team", "#room", "-x", "a,b", "a/b", "a\nb", "k:abcd", &"x".repeat(64)] {
+            assert!(!is_alias(bad), "{bad}");
+        }
+    }
+}

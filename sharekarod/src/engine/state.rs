@@ -1,0 +1,161 @@
+//! All state of the engine, and the only way to change it.
+//!
+//! `State` is plain tables. `Engine::update` takes the lock, lets the caller call verbs of the tables, and then tells
+//! every listener what differs: a table remembers which of its rows were touched, nobody announces by hand. The lock is
+//! never held across an await.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use jiff::Timestamp;
+use sharekaro_proto::control::{
+    event::{Event, Fact, Snapshot},
+    status::Warning,
+};
+use tokio::sync::broadcast;
+
+use super::{pairing::PairingTable, peers::table::PeerTable, transfers::table::TransferTable};
+
+/// A listener may be so many events behind before it gets a fresh snapshot instead.
+const EVENTS_KEPT: usize = 512;
+
+/// The tables.
+pub struct State {
+    /// Other devices.
+    pub peers: PeerTable,
+    /// Offers and their life.
+    pub transfers: TransferTable,
+    /// Pairings and invitations under way.
+    pub pairings: PairingTable,
+    /// What does not work as it should.
+    pub warnings: WarningTable,
+}
+
+/// What does not work as it should, one entry a code.
+#[derive(Default)]
+pub struct WarningTable {
+    list: Vec<Warning>,
+    touched: bool,
+}
+
+impl WarningTable {
+    /// From now on this does not work.
+    pub fn raise(&mut self, code: &str, message: impl Into<String>, hint: impl Into<String>) {
+        let warning = Warning { code: code.to_owned(), message: message.into(), hint: hint.into() };
+        if self.list.contains(&warning) {
+            return;
+        }
+        self.list.retain(|it| it.code != code);
+        self.list.push(warning);
+        self.touched = true;
+    }
+
+    /// It works (again).
+    pub fn clear(&mut self, code: &str) {
+        let before = self.list.len();
+        self.list.retain(|it| it.code != code);
+        self.touched |= self.list.len() != before;
+    }
+
+    /// All of them.
+    pub fn list(&self) -> &[Warning] {
+        &self.list
+    }
+}
+
+impl State {
+    /// What changed since the last call, as facts.
+    fn drain(&mut self) -> Vec<Fact> {
+        let mut facts = self.peers.drain();
+        facts.extend(self.pairings.drain(&self.peers));
+        facts.extend(self.transfers.drain(&self.peers));
+        if std::mem::take(&mut self.warnings.touched) {
+            facts.push(Fact::WarningsChanged(self.warnings.list.clone()));
+        }
+        facts
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
+            peers: self.peers.views(),
+            transfers: self.transfers.views(&self.peers),
+            pairings: self.pairings.views(&self.peers),
+            warnings: self.warnings.list.clone(),
+        }
+    }
+}
+
+/// The state behind its lock, with those who listen.
+pub struct Shared {
+    inner: Mutex<Numbered>,
+    events: broadcast::Sender<Arc<Event>>,
+}
+
+struct Numbered {
+    state: State,
+    seq: u64,
+}
+
+impl Shared {
+    /// State that nobody listens to yet.
+    pub fn new(state: State) -> Self {
+        Self { inner: Mutex::new(Numbered { state, seq: 0 }), events: broadcast::channel(EVENTS_KEPT).0 }
+    }
+
+    /// Changes the state and tells what changed. The only writer and the only publisher.
+    pub fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+        let mut inner = self.lock();
+        let done = change(&mut inner.state);
+        for fact in inner.state.drain() {
+            inner.seq += 1;
+            let event = Event { seq: inner.seq, at: Timestamp::now(), fact };
+            let _ = self.events.send(Arc::new(event)); // nobody listens: fine
+        }
+        done
+    }
+
+    /// Looks at the state.
+    pub fn look<T>(&self, question: impl FnOnce(&State) -> T) -> T {
+        question(&self.lock().state)
+    }
+
+    /// A snapshot and all that follows.
+    pub fn subscribe(self: &Arc<Self>) -> Subscription {
+        let inner = self.lock();
+        let events = self.events.subscribe();
+        let first = Arc::new(Event { seq: inner.seq, at: Timestamp::now(), fact: Fact::Snapshot(Box::new(inner.state.snapshot())) });
+        drop(inner);
+        Subscription { shared: Arc::clone(self), events, ahead: VecDeque::from([first]) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Numbered> {
+        // a panic in a table's verb is a defect; the others go on with what the table holds
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A snapshot followed by every change. Whoever falls behind gets a fresh snapshot and never slows the daemon.
+pub struct Subscription {
+    shared: Arc<Shared>,
+    events: broadcast::Receiver<Arc<Event>>,
+    ahead: VecDeque<Arc<Event>>,
+}
+
+impl Subscription {
+    /// The next event; `None` when the daemon ends. Safe to cancel.
+    pub async fn next(&mut self) -> Option<Arc<Event>> {
+        if let Some(event) = self.ahead.pop_front() {
+            return Some(event);
+        }
+        match self.events.recv().await {
+            Ok(event) => Some(event),
+            Err(broadcast::error::RecvError::Closed) => None,
+            Err(broadcast::error::RecvError::Lagged(_)) => {
+                *self = self.shared.subscribe();
+                self.ahead.pop_front()
+            }
+        }
+    }
+}

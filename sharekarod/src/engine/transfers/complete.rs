@@ -1,0 +1,98 @@
+//! The end that everybody wants: stored there, acknowledged here.
+
+use sharekaro_proto::{
+    ErrorBody, ErrorCode, TransferKey,
+    control::transfer::Skipped,
+    nouns::transfer::{Direction, Phase, SkipReason, TransferState},
+    wire::{Complete, Request, SKIPPED_TOLD_MAX, Status, request},
+};
+
+use super::{
+    pull::path_of,
+    record::{Record, SKIPPED_NAMED_MAX},
+};
+use crate::{
+    engine::{Engine, clock, peers::serve::Answer},
+    net::{Session, SessionError},
+    store::Durability,
+};
+
+impl Engine {
+    /// Tells the sender that all is stored.
+    pub(crate) async fn tell_complete(&self, session: &Session, record: &Record) -> Result<(), SessionError> {
+        let complete = Complete {
+            key: record.key.0.to_vec(),
+            bytes: record.bytes_confirmed,
+            files: record.files_done,
+            reused: record.bytes_reused,
+            skipped: record.skipped_entries.iter().take(SKIPPED_TOLD_MAX).flat_map(|(no, reason)| [*no, place(*reason)]).collect(),
+            at_ms: record.changed_ms.unsigned_abs(),
+            receipt: self.short_receipt(record),
+        };
+        let (reply, _) = session.request(Request { kind: Some(request::Kind::Complete(complete)) }).await?;
+        match reply.status() {
+            Status::Ok => Ok(()),
+            _ => Err(SessionError::GivenUp(reply.status as u64)), // told again with the next session
+        }
+    }
+
+    /// The receiver says that all is stored.
+    pub(crate) async fn completed(&self, session: &Session, complete: Complete) -> Answer {
+        let Some(key) = TransferKey::from_slice(&complete.key) else { return Answer::no(Status::Invalid, "a transfer key has 16 bytes") };
+        let Some(record) = self.look(|state| state.transfers.by_key(Direction::Out, session.peer(), key).cloned()) else {
+            return Answer::ok(None); // long over and forgotten: nothing to do, and the receiver need not ask again
+        };
+        if record.state.ended() {
+            return Answer::ok(None);
+        }
+        if let Err(e) = self.take_receipt(session, &record, complete.receipt.clone()).await {
+            tracing::warn!(id = %record.id, "no receipt: {}", e.message);
+            return Answer::no(Status::Invalid, e.message); // the receiver tells again
+        }
+        let skipped = self.skipped_there(&record, &complete.skipped).await;
+        let nothing = record.files_total == 1 && skipped.iter().any(|it| it.reason.counts());
+        let kept = self
+            .change_transfer(record.id, Durability::Durable, |row| {
+                row.record.skipped.extend(skipped.iter().cloned());
+                row.record.skipped.truncate(SKIPPED_NAMED_MAX);
+                if nothing {
+                    let why = ErrorBody::new(ErrorCode::LocalFile, "the file changed or went away while it was sent").hint("send it again");
+                    row.enter_with(TransferState::Failed, Phase::Resting, why);
+                } else {
+                    row.confirmed(complete.bytes, complete.reused, complete.files);
+                    row.enter(TransferState::Done, Phase::Resting);
+                }
+            })
+            .await;
+        if let Err(e) = kept {
+            return Answer::no(Status::Failed, e.message); // the receiver tells again
+        }
+        let took = (clock::now_ms() - record.created_ms) as f64 / 1e3;
+        tracing::info!(id = %record.id, peer = %self.label(record.peer), bytes = record.bytes_total, seconds = took, "sent");
+        self.inner.jobs.of(record.id).wake();
+        Answer::ok(None)
+    }
+
+    /// What the receiver could not store, by name.
+    async fn skipped_there(&self, record: &Record, told: &[u32]) -> Vec<Skipped> {
+        if told.is_empty() {
+            return Vec::new();
+        }
+        let Ok(source) = self.source(record).await else { return Vec::new() };
+        let told: Vec<(u32, SkipReason)> = told.chunks_exact(2).filter_map(|pair| Some((*pair.first()?, reason(*pair.get(1)?)?))).collect();
+        let named = tokio::task::spawn_blocking(move || {
+            let name = |(no, reason): (u32, SkipReason)| path_of(source.tree.manifest(), no).ok().map(|path| Skipped { path, reason });
+            told.into_iter().filter_map(name).collect()
+        });
+        named.await.unwrap_or_default()
+    }
+}
+
+/// The place of a reason in the order of all reasons: what travels.
+fn place(reason: SkipReason) -> u32 {
+    SkipReason::ALL.iter().position(|it| *it == reason).unwrap_or_default() as u32
+}
+
+fn reason(place: u32) -> Option<SkipReason> {
+    SkipReason::ALL.get(place as usize).copied()
+}

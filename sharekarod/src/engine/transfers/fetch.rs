@@ -1,0 +1,202 @@
+//! Fetching one planned work: ask, take the bytes, verify and write them on a blocking thread.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::{Buf, Bytes};
+use sharekaro_proto::{
+    TransferKey,
+    nouns::transfer::SkipReason,
+    wire::{FRAME_MAX, PackHead, PackRequest, PieceRequest, Request, Status, decode_frame, frame_length, reply, request},
+};
+
+use super::{
+    plan::{Remaining, Work},
+    pull::{Counters, Stop, blocking, granted, kind_of, odd, read},
+};
+use crate::{
+    engine::Engine,
+    files::{Staging, Value, cage::Small},
+    net::{Ask, Session},
+};
+
+/// A sender that holds a limit lets one wait this long for the first byte.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(900);
+
+/// Everything that a fetch needs; cheap to clone.
+#[derive(Clone)]
+pub struct Fetch {
+    /// For limits.
+    pub engine: Engine,
+    /// The way to the sender.
+    pub session: Session,
+    /// The transfer.
+    pub key: TransferKey,
+    /// Where it is written.
+    pub staging: Arc<Staging>,
+    /// Which big files are nearly here.
+    pub remaining: Arc<Remaining>,
+    /// How far it is.
+    pub counters: Arc<Counters>,
+}
+
+/// Fetches one work.
+///
+/// # Errors
+/// Why the pull cannot go on.
+pub async fn run(fetch: &Fetch, work: Work) -> Result<(), Stop> {
+    match work {
+        Work::Pack(files) => pack(fetch, files).await,
+        Work::Piece { no, piece, len } => one_piece(fetch, no, piece, len).await,
+        Work::Finish(no) => finish(fetch, no).await,
+    }
+}
+
+async fn one_piece(fetch: &Fetch, no: u32, piece: u64, len: usize) -> Result<(), Stop> {
+    let asked = PieceRequest { key: fetch.key.0.to_vec(), file: no, piece: piece as u32, ..PieceRequest::default() }; // at most 4 Mi pieces
+    let ask = Ask::new(Request { kind: Some(request::Kind::Piece(asked)) }).patience(PATIENCE);
+    let (reply, mut body) = fetch.session.request(ask).await?;
+    if let Some(reason) = lost(reply.status()) {
+        fetch.remaining.give_up(no);
+        return skip(fetch, no, reason).await;
+    }
+    let body_len = reply.body_len as usize;
+    let head = kind_of(granted(reply)?, |kind| if let reply::Kind::Piece(head) = kind { Some(head) } else { None })?;
+    if body_len != if head.zero { 0 } else { len } {
+        return Err(odd());
+    }
+    let value = Value::try_from(head.value.as_slice()).map_err(|_| odd())?;
+    let bytes = if head.zero { vec![0; len] } else { read(&mut body).await? };
+    let staging = Arc::clone(&fetch.staging);
+    blocking(move || Ok(staging.write_piece(no, piece, &bytes, &value)?)).await?;
+    fetch.counters.bytes.fetch_add(len as u64, Ordering::Relaxed);
+    if fetch.remaining.one_came(no) { finish(fetch, no).await } else { Ok(()) }
+}
+
+/// Makes a big file whole, once its last piece is here.
+async fn finish(fetch: &Fetch, no: u32) -> Result<(), Stop> {
+    let staging = Arc::clone(&fetch.staging);
+    blocking(move || Ok(staging.finish_file(no)?)).await?;
+    fetch.counters.files.fetch_add(1, Ordering::Relaxed);
+    Ok(())
+}
+
+/// Asks for small files until each came or cannot come.
+async fn pack(fetch: &Fetch, mut files: Vec<(u32, u64)>) -> Result<(), Stop> {
+    while !files.is_empty() {
+        let asked = PackRequest { key: fetch.key.0.to_vec(), ranges: ranges(&files) };
+        let ask = Ask::new(Request { kind: Some(request::Kind::Pack(asked)) }).patience(PATIENCE);
+        let (reply, mut body) = fetch.session.request(ask).await?;
+        granted(reply)?;
+        let mut page: Bytes = read(&mut body).await?.into();
+        let mut got = Vec::new();
+        while page.has_remaining() {
+            got.push(unpack(&mut page)?);
+        }
+        if got.is_empty() || got.len() > files.len() {
+            return Err(odd());
+        }
+        files = take(fetch, files, got).await?;
+    }
+    Ok(())
+}
+
+/// Writes what came and returns what is still missing. The files come in the order in which they were asked for.
+async fn take(fetch: &Fetch, mut files: Vec<(u32, u64)>, got: Vec<(PackHead, Bytes)>) -> Result<Vec<(u32, u64)>, Stop> {
+    let mut rest = files.split_off(got.len());
+    let mut small = Vec::with_capacity(got.len());
+    for ((no, _), (head, content)) in files.iter().zip(got) {
+        if head.file != *no {
+            return Err(odd());
+        }
+        if let Some(reason) = lost(head.status()) {
+            skip(fetch, *no, reason).await?;
+            continue;
+        }
+        small.push((*no, content, Value::try_from(head.value.as_slice()).map_err(|_| odd())?));
+    }
+    let staging = Arc::clone(&fetch.staging);
+    let stored = blocking(move || {
+        let batch: Vec<Small<'_>> = small.iter().map(|(no, bytes, value)| Small { no: *no, bytes, value: *value }).collect();
+        Ok(staging.write_small(&batch)?)
+    })
+    .await?;
+    fetch.counters.bytes.fetch_add(stored.bytes, Ordering::Relaxed);
+    fetch.counters.files.fetch_add(stored.files, Ordering::Relaxed);
+    rest.extend(files.into_iter().filter(|(no, _)| stored.refused.contains(no))); // came damaged: once more
+    Ok(rest)
+}
+
+async fn skip(fetch: &Fetch, no: u32, reason: SkipReason) -> Result<(), Stop> {
+    let staging = Arc::clone(&fetch.staging);
+    blocking(move || Ok(staging.skip(no, reason)?)).await
+}
+
+/// Why a file will never come; `None` where it did, or may later.
+fn lost(status: Status) -> Option<SkipReason> {
+    match status {
+        Status::Changed => Some(SkipReason::Changed),
+        Status::Vanished => Some(SkipReason::Vanished),
+        Status::Unreadable => Some(SkipReason::Unreadable),
+        _ => None,
+    }
+}
+
+/// One file off the front of a pack.
+fn unpack(page: &mut Bytes) -> Result<(PackHead, Bytes), Stop> {
+    let (length, at) = frame_length(page, FRAME_MAX).ok().flatten().ok_or_else(odd)?;
+    if page.len() < at + length {
+        return Err(odd());
+    }
+    page.advance(at);
+    let head: PackHead = decode_frame(page.split_to(length)).map_err(|_| odd())?;
+    let len = head.len as usize;
+    if page.len() < len {
+        return Err(odd());
+    }
+    Ok((head, page.split_to(len)))
+}
+
+/// Numbers as first and count, again and again.
+fn ranges(files: &[(u32, u64)]) -> Vec<u32> {
+    let mut out: Vec<u32> = Vec::new();
+    for (no, _) in files {
+        match out.as_mut_slice() {
+            [.., first, count] if *first + *count == *no => *count += 1,
+            _ => out.extend([*no, 1]),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use sharekaro_proto::wire::encode_frame;
+
+    use super::*;
+
+    #[test]
+    fn neighbours_are_asked_for_as_one_range() {
+        assert_eq!(ranges(&[(3, 0), (4, 0), (5, 0), (9, 0)]), [3, 3, 9, 1]);
+        assert_eq!(ranges(&[]), [0u32; 0]);
+    }
+
+    #[test]
+    fn a_pack_that_is_cut_anywhere_is_refused_and_not_misread() {
+        let head = PackHead { file: 7, status: Status::Ok.into(), len: 5, value: vec![1; 32] };
+        let whole = [encode_frame(&head), b"hello".to_vec()].concat();
+
+        assert!(unpack(&mut Bytes::from(whole.clone())).is_ok_and(|(read, bytes)| read == head && bytes == "hello"));
+        for cut in 0..whole.len() {
+            assert!(unpack(&mut Bytes::copy_from_slice(&whole[..cut])).is_err(), "{cut}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_pack_or_an_error(bytes in proptest::collection::vec(any::<u8>(), 0..500)) {
+            let mut page = Bytes::from(bytes);
+            while page.has_remaining() && unpack(&mut page).is_ok() {}
+        }
+    }
+}

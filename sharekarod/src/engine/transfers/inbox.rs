@@ -1,0 +1,120 @@
+//! The inbox: offers that wait for a person, and what came.
+
+use std::path::Path;
+
+use sharekaro_proto::{
+    ErrorBody, ErrorCode, TransferId,
+    control::{
+        inbox::{Accept, Decline, Inbox, Received, WaitingOffer},
+        transfer::{RawPath, Transfer},
+    },
+    nouns::{
+        text::lossless,
+        transfer::{Direction, Phase, TransferState},
+    },
+};
+
+use super::{record::Record, send::TRANSFER_LASTS_MS, table::not_found};
+use crate::{
+    engine::{Engine, clock},
+    store::Durability,
+};
+
+/// The longest reason, in characters.
+const REASON_MAX: usize = 500;
+
+impl Engine {
+    /// What waits and what came.
+    pub fn inbox(&self) -> Inbox {
+        self.look(|state| {
+            let incoming = || state.transfers.iter().map(|row| &row.record).filter(|record| record.direction == Direction::In);
+            let waiting = incoming().filter(|record| waits(record)).map(|record| WaitingOffer {
+                id: record.id,
+                peer: state.peers.label(&record.peer),
+                key: record.peer.short(),
+                name: record.title.clone(),
+                files: record.files_total,
+                bytes: record.bytes_total,
+                expires_at: clock::timestamp(record.expires_ms.unwrap_or_default()),
+                rule: record.rule.clone(),
+                note: record.note.clone(),
+            });
+            let received = incoming().filter(|record| record.state == TransferState::Done).map(|record| Received {
+                id: record.id,
+                peer: state.peers.label(&record.peer),
+                at: clock::timestamp(record.changed_ms),
+                paths: record.placed.iter().map(|path| lossless(path.0.as_os_str().as_encoded_bytes())).collect(),
+            });
+            Inbox { waiting: waiting.collect(), received: received.collect::<Vec<_>>().into_iter().rev().collect() }
+        })
+    }
+
+    /// A person takes an offer.
+    ///
+    /// # Errors
+    /// No such offer waits; the folder cannot be used, and then the offer still waits.
+    pub async fn accept(&self, id: TransferId, accept: Accept) -> Result<Transfer, ErrorBody> {
+        self.waiting_offer(id)?;
+        if let Some(RawPath(dir)) = accept.dir.clone() {
+            let usable = tokio::task::spawn_blocking(move || usable_dir(&dir)).await;
+            usable.unwrap_or_else(|_| Err(ErrorBody::new(ErrorCode::Unexpected, "looking at the folder was interrupted")))?;
+        }
+        self.waiting_offer(id)?; // somebody else may have answered meanwhile
+        self.change_transfer(id, Durability::Durable, |row| {
+            row.record.accepted = true;
+            row.record.destination.clone_from(&accept.dir);
+            row.record.expires_ms = Some(clock::now_ms() + TRANSFER_LASTS_MS);
+            row.enter(TransferState::Active, Phase::Connecting);
+        })
+        .await?;
+        self.tell_progress(id);
+        self.spawn_transfer(id);
+        self.transfer(id)
+    }
+
+    /// A person does not take an offer.
+    ///
+    /// # Errors
+    /// No such offer waits.
+    pub async fn decline(&self, id: TransferId, decline: Decline) -> Result<Transfer, ErrorBody> {
+        let record = self.waiting_offer(id)?;
+        let said: String = decline.reason.chars().take(REASON_MAX).collect();
+        let message = if said.is_empty() { "the receiver did not want it".to_owned() } else { said };
+        self.change_transfer(id, Durability::Durable, |row| {
+            row.record.untold = true;
+            row.enter_with(TransferState::Declined, Phase::Resting, ErrorBody::new(ErrorCode::Declined, message.clone()));
+        })
+        .await?;
+        tracing::info!(%id, peer = %self.label(record.peer), "declined");
+        self.inner.jobs.of(id).wake();
+        self.tell_the_end(id);
+        self.transfer(id)
+    }
+
+    fn waiting_offer(&self, id: TransferId) -> Result<Record, ErrorBody> {
+        let record = self.record(id).ok_or_else(|| not_found(id))?;
+        if waits(&record) {
+            return Ok(record);
+        }
+        Err(ErrorBody::new(ErrorCode::WrongState, format!("{id} does not wait for an answer: it is {}", record.state))
+            .hint("`sharectl inbox` lists what waits"))
+    }
+}
+
+fn waits(record: &Record) -> bool {
+    record.direction == Direction::In && !record.accepted && !record.state.ended()
+}
+
+/// Makes the folder where it is missing, and tries whether it can be written to.
+fn usable_dir(dir: &Path) -> Result<(), ErrorBody> {
+    let unusable = |e: std::io::Error| {
+        ErrorBody::new(ErrorCode::LocalFile, format!("cannot put files into {}: {e}", lossless(dir.as_os_str().as_encoded_bytes())))
+            .hint("name another folder; the offer still waits")
+    };
+    if !dir.is_absolute() {
+        return Err(ErrorBody::new(ErrorCode::Usage, "the folder has to be an absolute path"));
+    }
+    std::fs::create_dir_all(dir).map_err(unusable)?;
+    let probe = dir.join(format!(".sharekaro-{}", uuid::Uuid::now_v7().as_simple()));
+    std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(unusable)
+}

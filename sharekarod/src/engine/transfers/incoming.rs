@@ -1,0 +1,114 @@
+//! The receiver's side of one transfer: wait for a yes, for the sender, for room; pull; store; send the receipt.
+
+use std::time::Duration;
+
+use sharekaro_proto::{
+    ErrorBody, ErrorCode, TransferId,
+    nouns::transfer::{Phase, TransferState},
+};
+
+use super::{
+    outgoing::{rest, until},
+    pull::{self, Stop},
+    record::Record,
+};
+use crate::{
+    engine::{Engine, clock},
+    store::Durability,
+};
+
+/// Room is looked for this often.
+const ROOM_LOOK: Duration = Duration::from_secs(2);
+
+/// After trouble that may pass, the pull begins again after this.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Runs until the transfer ends.
+pub async fn run(engine: Engine, id: TransferId) {
+    let mut changes = engine.inner.jobs.of(id).changes();
+    while let Some(record) = engine.record(id).filter(|record| !record.state.ended()) {
+        changes.borrow_and_update();
+        if record.expires_ms.is_some_and(|at| at <= clock::now_ms()) {
+            engine.expire_transfer(id).await;
+            break;
+        }
+        let pause = tokio::select! {
+            pause = step(&engine, &record) => pause,
+            _ = changes.changed() => continue,
+            () = tokio::time::sleep(until(record.expires_ms)) => continue,
+        };
+        rest(&mut changes, pause).await;
+    }
+    pull::let_go(&engine, id).await;
+}
+
+/// Goes as far as it can right now and says how long to rest then. Cancelled when something changes.
+async fn step(engine: &Engine, record: &Record) -> Duration {
+    let id = record.id;
+    if !record.accepted {
+        std::future::pending::<()>().await; // until a person answers, or it expires
+    }
+    if record.paused() {
+        enter(engine, id, TransferState::Paused, Phase::Resting).await;
+        std::future::pending::<()>().await;
+    }
+    let Some(session) = engine.open_session(&record.peer) else {
+        enter(engine, id, TransferState::Waiting, Phase::Connecting).await;
+        engine.session(record.peer).await;
+        return Duration::ZERO;
+    };
+    let stopped = tokio::select! {
+        stopped = pull::run(engine, &session, id) => stopped,
+        _ = session.closed() => Err(Stop::Lost),
+    };
+    match stopped {
+        Ok(()) => Duration::ZERO,
+        Err(stop) => stopped_by(engine, record, stop).await,
+    }
+}
+
+/// What a pull that did not get to its end means for the transfer.
+async fn stopped_by(engine: &Engine, record: &Record, stop: Stop) -> Duration {
+    let id = record.id;
+    match stop {
+        Stop::Lost => AGAIN,
+        Stop::Paused => {
+            engine.note_transfer(id, |row| row.record.paused_there = true).await;
+            Duration::ZERO
+        }
+        Stop::Cancelled => {
+            let why = ErrorBody::new(ErrorCode::Cancelled, "the sender cancelled it");
+            engine.note_transfer(id, |row| row.enter_with(TransferState::Cancelled, Phase::Resting, why.clone())).await;
+            Duration::ZERO
+        }
+        Stop::Wait(why) => {
+            let pause = if why.code == ErrorCode::NoSpace { ROOM_LOOK } else { AGAIN * 4 };
+            let news = record.error.as_ref() != Some(&why);
+            engine.note_transfer(id, |row| row.enter_with(TransferState::Waiting, Phase::Resting, why.clone())).await;
+            if news {
+                tracing::warn!(%id, "waiting: {}", why.message);
+            }
+            engine.tell_progress(id);
+            pause
+        }
+    }
+}
+
+async fn enter(engine: &Engine, id: TransferId, state: TransferState, phase: Phase) {
+    let already = engine.look(|it| it.transfers.get(id).is_some_and(|row| row.record.state == state && row.phase == phase));
+    if already {
+        return;
+    }
+    let away = engine.record(id).map(|record| engine.label(record.peer)).unwrap_or_default();
+    let change = engine.change_transfer(id, Durability::Soon, |row| {
+        if state == TransferState::Waiting {
+            let why = ErrorBody::new(ErrorCode::Offline, format!("{away} cannot be reached")).hint("it goes on by itself when it is back");
+            row.enter_with(state, phase, why);
+        } else {
+            row.enter(state, phase);
+        }
+    });
+    if let Err(e) = change.await {
+        tracing::warn!(%id, "cannot keep where a transfer stands: {}", e.message);
+    }
+}

@@ -1,0 +1,127 @@
+//! What runs for a transfer that has not ended: at most one task, which wakes when somebody changes the transfer.
+
+use std::{
+    collections::HashMap,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use sharekaro_proto::{TransferId, TransferKey};
+use tokio::sync::{Semaphore, watch};
+
+use super::{limiter::Limiter, sources::Source};
+use crate::config::Config;
+
+/// Pieces in flight over all transfers together: what they hold in memory, in MiB.
+const PIECES_IN_FLIGHT: usize = 24;
+
+/// What runs.
+pub struct Jobs {
+    jobs: Mutex<HashMap<TransferId, Arc<Job>>>,
+    sources: Mutex<HashMap<TransferKey, Arc<tokio::sync::OnceCell<Arc<Source>>>>>,
+    /// Bounds the memory of everything that is being received.
+    pub in_flight: Arc<Semaphore>,
+    reserved: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
+    /// To all peers together.
+    pub upload: Limiter,
+    /// From all peers together.
+    pub download: Limiter,
+}
+
+/// Room that a transfer reserved; dropping it gives it back.
+pub struct Reserved {
+    id: TransferId,
+    table: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
+}
+
+impl Drop for Reserved {
+    fn drop(&mut self) {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+    }
+}
+
+/// The running part of one transfer.
+pub struct Job {
+    /// Counts the changes that its task has to look at.
+    changes: watch::Sender<u64>,
+    /// Bytes a second of this transfer, on the sending side.
+    pub limiter: Limiter,
+    /// The manifest that came inside the offer.
+    pub inline_manifest: Mutex<Option<Vec<u8>>>,
+    running: Mutex<bool>,
+}
+
+impl Jobs {
+    /// Nothing runs yet.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            jobs: Mutex::default(),
+            sources: Mutex::default(),
+            reserved: Arc::default(),
+            in_flight: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)),
+            upload: Limiter::new(config.upload_limit),
+            download: Limiter::new(config.download_limit),
+        }
+    }
+
+    /// Reserves room for a transfer in a folder with so many free bytes; `None` where others have reserved too much.
+    pub fn reserve(&self, id: TransferId, folder: &Path, needed: u64, free: u64) -> Option<Reserved> {
+        let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let others: u64 =
+            reserved.iter().filter(|(other, (place, _))| **other != id && place == folder).map(|(_, (_, bytes))| *bytes).sum();
+        if needed.saturating_add(others) > free {
+            return None;
+        }
+        reserved.insert(id, (folder.to_owned(), needed));
+        Some(Reserved { id, table: Arc::clone(&self.reserved) })
+    }
+
+    /// The running part of a transfer.
+    pub fn of(&self, id: TransferId) -> Arc<Job> {
+        let mut jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || {
+            Arc::new(Job {
+                changes: watch::channel(0).0,
+                limiter: Limiter::new(None),
+                inline_manifest: Mutex::new(None),
+                running: Mutex::new(false),
+            })
+        };
+        Arc::clone(jobs.entry(id).or_insert_with(fresh))
+    }
+
+    /// What a set of transfers sends, opened when it is first needed.
+    pub fn source(&self, set: TransferKey) -> Arc<tokio::sync::OnceCell<Arc<Source>>> {
+        Arc::clone(self.sources.lock().unwrap_or_else(PoisonError::into_inner).entry(set).or_default())
+    }
+
+    /// All transfers of a set ended.
+    pub fn end_source(&self, set: TransferKey) {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner).remove(&set);
+    }
+
+    /// The transfer ended; what it held is let go.
+    pub fn end(&self, id: TransferId) {
+        let job = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        if let Some(job) = job {
+            job.wake();
+        }
+    }
+}
+
+impl Job {
+    /// Its task looks at the transfer again.
+    pub fn wake(&self) {
+        self.changes.send_modify(|count| *count += 1);
+    }
+
+    /// Yields whenever somebody woke it.
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Whether the caller is the first to run it.
+    pub fn claim(&self) -> bool {
+        !std::mem::replace(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner), true)
+    }
+}

@@ -1,0 +1,20 @@
+//! Transfers: an offer's life to its end. The receiver pulls; the sender serves what it is asked for.
+
+mod complete;
+mod fetch;
+mod inbox;
+mod incoming;
+pub mod jobs;
+mod limiter;
+mod offers;
+mod outgoing;
+mod plan;
+mod progress;
+mod pull;
+mod receipt;
+pub mod record;
+mod send;
+mod serve;
+pub mod sources;
+mod steer;
+pub mod table;

@@ -1,0 +1,206 @@
+//! How far a transfer is: the receiver knows and tells, the sender believes only that.
+
+use sharekaro_proto::{
+    ErrorBody, ErrorCode, TransferId, TransferKey,
+    nouns::transfer::{Direction, Phase, TransferState},
+    wire::{Note, Progress, Standing, Trouble, note},
+};
+
+use super::{record::Record, table::Row};
+use crate::{
+    engine::Engine,
+    net::Session,
+    store::{self, Durability},
+};
+
+/// The longest text of a peer's error or reason that is kept, in characters.
+const REASON_MAX: usize = 500;
+
+impl Engine {
+    /// A transfer's record as it is now.
+    pub(crate) fn record(&self, id: TransferId) -> Option<Record> {
+        self.look(|state| state.transfers.get(id).map(|row| row.record.clone()))
+    }
+
+    /// Changes a transfer in the store, then here; `change` is applied to each.
+    pub(crate) async fn change_transfer(&self, id: TransferId, durability: Durability, change: impl Fn(&mut Row)) -> Result<(), ErrorBody> {
+        let Some(record) = self.record(id) else { return Ok(()) };
+        let mut row = Row::of(record);
+        change(&mut row);
+        let record = row.record;
+        self.store().write(durability, move |t| store::transfers::save(t, &record)).await?;
+        self.update(|state| {
+            if let Some(row) = state.transfers.edit(id) {
+                change(row);
+            }
+        });
+        Ok(())
+    }
+
+    /// As `change_transfer`, where the work goes on whether or not it could be kept.
+    pub(crate) async fn note_transfer(&self, id: TransferId, change: impl Fn(&mut Row)) {
+        if let Err(e) = self.change_transfer(id, Durability::Soon, &change).await {
+            tracing::warn!(%id, "cannot keep where a transfer stands: {}", e.message);
+            self.update(|state| state.transfers.edit(id).map(change));
+        }
+    }
+
+    /// Tells the sender how far we are, if there is a way to it.
+    pub(crate) fn tell_progress(&self, id: TransferId) {
+        let told = self.look(|state| {
+            let row = state.transfers.get(id)?;
+            let session = state.peers.get(&row.record.peer)?.open_session()?.clone();
+            Some((session, progress_of(row)))
+        });
+        if let Some((session, progress)) = told {
+            session.notify(Note { kind: Some(note::Kind::Progress(progress)) });
+        }
+    }
+
+    /// The receiver tells how far it is.
+    pub(crate) fn progress_told(&self, session: &Session, progress: Progress) {
+        let Some(key) = TransferKey::from_slice(&progress.key) else { return };
+        let Some(id) = self.look(|state| state.transfers.by_key(Direction::Out, session.peer(), key).map(|record| record.id)) else {
+            return;
+        };
+        let before = self.look(|state| state.transfers.get(id).map(|row| row.record.state));
+        self.update(|state| {
+            if let Some(row) = state.transfers.edit(id) {
+                apply(row, &progress);
+            }
+        });
+        let after = self.record(id);
+        if let Some(after) = after.filter(|record| Some(record.state) != before) {
+            let engine = self.clone();
+            self.spawn(async move {
+                if let Err(e) = engine.store().write(Durability::Soon, move |t| store::transfers::save(t, &after)).await {
+                    tracing::warn!(%id, "cannot keep where a transfer stands: {e}");
+                }
+                engine.inner.jobs.of(id).wake();
+            });
+        }
+    }
+}
+
+/// What the receiver tells of a transfer.
+pub fn progress_of(row: &Row) -> Progress {
+    let record = &row.record;
+    Progress {
+        key: record.key.0.to_vec(),
+        standing: standing(record).into(),
+        bytes_confirmed: record.bytes_confirmed,
+        bytes_reused: record.bytes_reused,
+        files_done: record.files_done,
+        phase: row.phase.word().to_owned(),
+        trouble: record.error.as_ref().map(|e| Trouble { code: e.code.word().to_owned(), message: e.message.clone() }),
+    }
+}
+
+fn standing(record: &Record) -> Standing {
+    match record.state {
+        TransferState::Queued | TransferState::Offered if !record.accepted => Standing::Asked,
+        TransferState::Queued | TransferState::Offered | TransferState::Active => Standing::Active,
+        // who paused it says so; that the other side did, it knows itself
+        TransferState::Paused if record.paused_here => Standing::Paused,
+        TransferState::Paused => Standing::Active,
+        TransferState::Waiting => Standing::Waiting,
+        TransferState::Done => Standing::Done,
+        TransferState::Declined => Standing::Declined,
+        TransferState::Cancelled => Standing::Cancelled,
+        TransferState::Expired | TransferState::Failed => Standing::Expired,
+    }
+}
+
+/// Makes the sender's row say what the receiver told. An end stays; "done" waits for the receipt.
+pub fn apply(row: &mut Row, progress: &Progress) {
+    if row.record.state.ended() {
+        return;
+    }
+    let phase = Phase::from_word(&progress.phase).unwrap_or(Phase::Transferring);
+    let paused = progress.standing() == Standing::Paused;
+    row.record.paused_there = paused;
+    row.confirmed(progress.bytes_confirmed, progress.bytes_reused, progress.files_done);
+    match progress.standing() {
+        Standing::Asked => row.enter(TransferState::Offered, Phase::Asking),
+        Standing::Active if row.record.paused_here => row.enter(TransferState::Paused, Phase::Resting),
+        Standing::Active => row.enter(TransferState::Active, phase),
+        Standing::Done => row.enter(TransferState::Active, Phase::Storing),
+        Standing::Paused => row.enter(TransferState::Paused, Phase::Resting),
+        Standing::Waiting => {
+            row.enter_with(TransferState::Waiting, Phase::Resting, reason(progress, ErrorCode::Unexpected, "the receiver waits"))
+        }
+        Standing::Declined => {
+            row.enter_with(TransferState::Declined, Phase::Resting, reason(progress, ErrorCode::Declined, "the receiver did not want it"))
+        }
+        Standing::Cancelled => {
+            row.enter_with(TransferState::Cancelled, Phase::Resting, reason(progress, ErrorCode::Cancelled, "the receiver cancelled it"))
+        }
+        Standing::Expired => {
+            row.enter_with(TransferState::Expired, Phase::Resting, reason(progress, ErrorCode::TimedOut, "nobody answered there in time"))
+        }
+        Standing::Unspecified | Standing::Unheard => {}
+    }
+    if matches!(row.record.state, TransferState::Active | TransferState::Paused | TransferState::Waiting) {
+        row.record.accepted = true;
+    }
+}
+
+fn reason(progress: &Progress, code: ErrorCode, otherwise: &str) -> ErrorBody {
+    let said = progress.trouble.as_ref();
+    let message = said.map(|it| it.message.chars().take(REASON_MAX).collect::<String>()).filter(|text| !text.is_empty());
+    let code = match said.and_then(|it| ErrorCode::from_word(&it.code)) {
+        Some(said) if progress.standing() == Standing::Waiting => said,
+        _ => code,
+    };
+    let hint = if code == ErrorCode::NoSpace { "it goes on by itself when there is room" } else { "" };
+    ErrorBody::new(code, message.unwrap_or_else(|| otherwise.to_owned())).hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::transfers::table::tests::record;
+
+    fn told(standing: Standing, bytes: u64) -> Progress {
+        Progress { standing: standing.into(), bytes_confirmed: bytes, ..Progress::default() }
+    }
+
+    #[test]
+    fn an_end_is_never_undone_by_a_late_note() {
+        let mut row = Row::of(record(1, TransferState::Cancelled));
+
+        apply(&mut row, &told(Standing::Active, 500));
+
+        assert_eq!((row.record.state, row.record.bytes_confirmed), (TransferState::Cancelled, 0));
+    }
+
+    #[test]
+    fn that_all_is_stored_is_believed_only_with_the_receipt() {
+        let mut row = Row::of(record(1, TransferState::Active));
+
+        apply(&mut row, &told(Standing::Done, 1_000));
+
+        assert_eq!((row.record.state, row.phase), (TransferState::Active, Phase::Storing));
+    }
+
+    #[test]
+    fn a_full_disk_there_is_waited_for_with_its_reason() {
+        let mut row = Row::of(record(1, TransferState::Active));
+        let trouble = Some(Trouble { code: "no_space".into(), message: "no room".into() });
+
+        apply(&mut row, &Progress { trouble, ..told(Standing::Waiting, 5) });
+
+        assert_eq!(row.record.state, TransferState::Waiting);
+        assert_eq!(row.record.error.as_ref().map(|e| (e.code, e.message.as_str())), Some((ErrorCode::NoSpace, "no room")));
+    }
+
+    #[test]
+    fn who_paused_resumes() {
+        let mut row = Row::of(record(1, TransferState::Active));
+        row.record.paused_here = true;
+
+        apply(&mut row, &told(Standing::Active, 5));
+
+        assert_eq!(row.record.state, TransferState::Paused);
+    }
+}

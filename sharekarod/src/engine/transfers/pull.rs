@@ -1,0 +1,391 @@
+//! Pulling one transfer: its manifest, then its small files in packs and its big ones in pieces, many in flight.
+//!
+//! What was written and verified is remembered beside it, so a pull can stop at any point and the next one asks only for
+//! what is missing. Dropping the future stops it; blocking work that began ends by itself.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use sharekaro_proto::{
+    ErrorBody, ErrorCode, TransferId,
+    control::transfer::{RawPath, Skipped},
+    nouns::{
+        text::lossless,
+        transfer::{Conflict, Phase, TransferState},
+    },
+    wire::{ManifestRequest, Reply, Request, SKIPPED_TOLD_MAX, Status, reply, request},
+};
+use tokio::task::JoinSet;
+
+use super::{
+    fetch::{self, Fetch},
+    jobs::Reserved,
+    plan::{Planner, Work},
+    record::{Record, SKIPPED_NAMED_MAX},
+    sources::with_causes,
+};
+use crate::{
+    engine::Engine,
+    files::{
+        self, Manifest, Staging,
+        cage::Tally,
+        manifest::{Intake, Totals},
+    },
+    net::{Body, Session, SessionError},
+    store::Durability,
+};
+
+/// Requests in flight for one transfer: enough to fill a Gbit/s line at 100 ms.
+const IN_FLIGHT: usize = 12;
+
+/// Progress is told so often.
+const TELL: Duration = Duration::from_millis(250);
+
+/// Nothing moved for so long: it is said.
+const STALLED: Duration = Duration::from_secs(5);
+
+/// Nothing moved for so long: the session is given up and made anew.
+const DEAD: Duration = Duration::from_secs(30);
+
+/// Why a pull stopped before its end.
+pub enum Stop {
+    /// The session broke.
+    Lost,
+    /// The sender paused it.
+    Paused,
+    /// The sender cancelled it.
+    Cancelled,
+    /// It cannot go on now.
+    Wait(ErrorBody),
+}
+
+impl From<SessionError> for Stop {
+    fn from(_: SessionError) -> Self {
+        Self::Lost
+    }
+}
+
+impl From<files::Error> for Stop {
+    fn from(error: files::Error) -> Self {
+        let hint = "it goes on by itself when it can";
+        let code = if error.is_no_space() { ErrorCode::NoSpace } else { ErrorCode::LocalFile };
+        Self::Wait(ErrorBody::new(code, with_causes(&error)).hint(hint))
+    }
+}
+
+impl From<ErrorBody> for Stop {
+    fn from(error: ErrorBody) -> Self {
+        Self::Wait(error)
+    }
+}
+
+/// How far a pull is; shared by everything in flight.
+#[derive(Default)]
+pub struct Counters {
+    /// Bytes verified and written, those that were there already included.
+    pub bytes: AtomicU64,
+    /// Bytes that were there already.
+    pub reused: AtomicU64,
+    /// Files that are whole.
+    pub files: AtomicU64,
+}
+
+/// Pulls until everything is stored.
+pub async fn run(engine: &Engine, session: &Session, id: TransferId) -> Result<(), Stop> {
+    let Some(record) = engine.record(id) else { return Err(Stop::Cancelled) };
+    let manifest = Arc::new(manifest(engine, session, &record).await?);
+    let destination = engine.destination(&record);
+    make_dir(destination.clone()).await?;
+    let (staging, tally) = open_staging(engine, &record, manifest).await?;
+    let _room = reserve(engine, &record, &destination, &tally).await?;
+    engine.note_transfer(id, |row| row.enter(TransferState::Active, Phase::Transferring)).await;
+    engine.tell_progress(id);
+    let counters = Arc::new(Counters { bytes: tally.bytes.into(), files: tally.files.into(), reused: record.bytes_reused.into() });
+    let fetch = Fetch {
+        engine: engine.clone(),
+        session: session.clone(),
+        key: record.key,
+        staging: Arc::clone(&staging),
+        remaining: Arc::default(),
+        counters: Arc::clone(&counters),
+    };
+    tokio::select! {
+        done = move_bytes(&fetch, &record) => done?,
+        stop = watch(engine, session, id, &counters) => return Err(stop),
+    }
+    show(engine, id, &counters);
+    store(engine, &record, &staging, destination).await
+}
+
+/// The manifest: from the offer, from an earlier pull, or page by page from the sender.
+async fn manifest(engine: &Engine, session: &Session, record: &Record) -> Result<Manifest, Stop> {
+    let path = manifest_path(engine, record);
+    let offered = Totals { bytes: record.bytes_total, files: record.files_total, entries: record.entries };
+    let inline = engine.inner.jobs.of(record.id).inline_manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let mut intake = blocking(move || {
+        if let Some(dir) = path.parent() {
+            std::fs::create_dir_all(dir).map_err(|e| local(format!("cannot make {}: {e}", dir.display())))?;
+        }
+        let mut intake = Intake::open(&path, offered).map_err(|e| refuse(&e))?;
+        if let Some(page) = inline.filter(|_| intake.next() == 1) {
+            intake.append(&page).map_err(|e| refuse(&e))?;
+        }
+        Ok(intake)
+    })
+    .await?;
+    while !intake.is_whole() {
+        let asked = ManifestRequest { key: record.key.0.to_vec(), from: intake.next() };
+        let (reply, mut body) = session.request(Request { kind: Some(request::Kind::Manifest(asked)) }).await?;
+        granted(reply)?;
+        let page = read(&mut body).await?;
+        if page.is_empty() {
+            return Err(refuse(&"the sender has no more entries than these, and offered more"));
+        }
+        intake = blocking(move || intake.append(&page).map_err(|e| refuse(&e)).map(|_| intake)).await?;
+    }
+    blocking(move || intake.finish().map_err(|e| refuse(&e))).await
+}
+
+fn manifest_path(engine: &Engine, record: &Record) -> PathBuf {
+    engine.config().state_dir.join("incoming").join(format!("{}.manifest", record.key))
+}
+
+/// What one receive wrote, so that it can be taken back.
+fn listing_path(engine: &Engine, record: &Record) -> PathBuf {
+    engine.config().state_dir.join("received").join(record.key.to_string())
+}
+
+/// The cage, with what is in it from earlier pulls counted and, after a power cut, compared.
+async fn open_staging(engine: &Engine, record: &Record, manifest: Arc<Manifest>) -> Result<(Arc<Staging>, Tally), Stop> {
+    let root = staging_root(engine, record).await?;
+    let key = record.key;
+    blocking(move || {
+        let never = AtomicBool::new(false);
+        let staging = Staging::open(&root, key, manifest)?;
+        if !staging.is_verified() {
+            staging.verify_claims(&never, &mut |_| {})?;
+        }
+        let tally = staging.prepare(&never)?;
+        Ok((Arc::new(staging), tally))
+    })
+    .await
+}
+
+/// Where the cage of a transfer is: decided once, as the destination decides it.
+async fn staging_root(engine: &Engine, record: &Record) -> Result<PathBuf, Stop> {
+    if let Some(RawPath(root)) = &record.staging {
+        return Ok(root.clone());
+    }
+    let (destination, state_dir) = (engine.destination(record), engine.config().state_dir.clone());
+    let root = blocking(move || Ok(files::cage::staging_root_for(&destination, &state_dir))).await?;
+    engine.change_transfer(record.id, Durability::Soon, |row| row.record.staging = Some(RawPath(root.clone()))).await?;
+    Ok(root)
+}
+
+/// Room for what is still to come, besides what other transfers reserved; given back when the pull ends.
+async fn reserve(engine: &Engine, record: &Record, destination: &Path, tally: &Tally) -> Result<Reserved, Stop> {
+    let room = {
+        let destination = destination.to_owned();
+        blocking(move || Ok(files::Room::at(&destination)?)).await?
+    };
+    let needed = record.bytes_total.saturating_sub(tally.bytes + tally.skipped_bytes);
+    engine.inner.jobs.reserve(record.id, destination, needed, room.bytes).ok_or_else(|| {
+        let message = format!("{} bytes do not fit where {} bytes are free", needed, room.bytes);
+        Stop::Wait(ErrorBody::new(ErrorCode::NoSpace, message).hint("it goes on by itself when there is room"))
+    })
+}
+
+/// Keeps as much in flight as is allowed until everything is here.
+async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
+    let mut planner = Some(Planner::new(Arc::clone(&fetch.staging), Arc::clone(&fetch.remaining)));
+    let mut running: JoinSet<Result<(), Stop>> = JoinSet::new();
+    let mut ahead: Vec<Work> = Vec::new();
+    loop {
+        while running.len() < IN_FLIGHT {
+            if ahead.is_empty() {
+                let Some(busy) = planner.take() else { break };
+                let (next, works) = blocking(move || busy.plan()).await?;
+                planner = next;
+                ahead = works;
+                ahead.reverse();
+            }
+            let Some(work) = ahead.pop() else { continue };
+            let permit = fetch.engine.inner.jobs.in_flight.clone().acquire_owned().await;
+            fetch.engine.inner.jobs.download.pass(work.bytes()).await;
+            let fetch = fetch.clone();
+            running.spawn(async move {
+                let _permit = permit; // held while its bytes are in memory
+                fetch::run(&fetch, work).await
+            });
+        }
+        match running.join_next().await {
+            None => return Ok(()),
+            Some(Ok(done)) => done?,
+            Some(Err(e)) => return Err(Stop::Wait(ErrorBody::new(ErrorCode::Unexpected, format!("transfer {} stumbled: {e}", record.id)))),
+        }
+    }
+}
+
+/// Shows and tells progress; returns when nothing moves any more.
+async fn watch(engine: &Engine, session: &Session, id: TransferId, counters: &Counters) -> Stop {
+    let mut ticks = tokio::time::interval(TELL);
+    let (mut seen, mut since) = (0, tokio::time::Instant::now());
+    loop {
+        ticks.tick().await;
+        let now = show(engine, id, counters);
+        if now != seen {
+            (seen, since) = (now, tokio::time::Instant::now());
+        }
+        let limited = engine.record(id).is_some_and(|record| record.limit().is_some()) || engine.inner.jobs.download.rate().is_some();
+        if since.elapsed() > STALLED && !limited {
+            engine.update(|state| state.transfers.edit(id).map(|row| row.phase = Phase::Stalled));
+        }
+        if since.elapsed() > DEAD && !limited {
+            tracing::warn!(%id, "nothing moved for {} s, dialling anew", DEAD.as_secs());
+            session.close(crate::net::Code::Duplicate);
+            return Stop::Lost;
+        }
+        engine.tell_progress(id);
+    }
+}
+
+fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (bytes, reused, files) = (load(&counters.bytes), load(&counters.reused), load(&counters.files));
+    engine.update(|state| {
+        if let Some(row) = state.transfers.edit(id) {
+            row.phase = Phase::Transferring;
+            row.confirmed(bytes, reused, files);
+        }
+    });
+    bytes
+}
+
+/// Durable, into its place, recorded; then the sender hears it.
+async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destination: PathBuf) -> Result<(), Stop> {
+    engine.update(|state| state.transfers.edit(record.id).map(|row| row.phase = Phase::Storing));
+    engine.tell_progress(record.id);
+    let cage = Arc::clone(staging);
+    let (staging, conflict) = (Arc::clone(staging), record.conflict.unwrap_or(Conflict::Rename));
+    let listing = listing_path(engine, record);
+    let (placed, skipped, skipped_entries) = blocking(move || {
+        if let Some(dir) = listing.parent() {
+            std::fs::create_dir_all(dir).map_err(|e| local(format!("cannot make {}: {e}", dir.display())))?;
+        }
+        let placed = staging.commit(&destination, conflict, &listing)?;
+        let numbers = staging.skipped();
+        let named = numbers
+            .iter()
+            .take(SKIPPED_NAMED_MAX)
+            .map(|(no, reason)| Ok(Skipped { path: path_of(staging.manifest(), *no)?, reason: *reason }));
+        let named = named.collect::<Result<Vec<_>, files::Error>>()?;
+        Ok((placed, named, numbers))
+    })
+    .await?;
+    engine.write_receipt(record, cage).await?;
+    let placed: Vec<RawPath> = placed.into_iter().map(|it| RawPath(it.path)).collect();
+    let nothing = record.files_total == 1 && skipped.iter().any(|it| it.reason.counts());
+    engine
+        .change_transfer(record.id, Durability::Durable, |row| {
+            row.record.placed.clone_from(&placed);
+            row.record.skipped.clone_from(&skipped);
+            row.record.skipped_entries = skipped_entries.iter().take(SKIPPED_TOLD_MAX).copied().collect();
+            row.record.untold = true;
+            if nothing {
+                let why =
+                    ErrorBody::new(ErrorCode::LocalFile, "the file changed or went away while it was sent").hint("it has to be sent again");
+                row.enter_with(TransferState::Failed, Phase::Resting, why);
+            } else {
+                row.enter(TransferState::Done, Phase::Resting);
+            }
+        })
+        .await?;
+    tracing::info!(id = %record.id, peer = %engine.label(record.peer), bytes = record.bytes_total, "received");
+    engine.tell_the_end(record.id);
+    Ok(())
+}
+
+/// The transfer ended: its partials go, unless the daemon only stops.
+pub async fn let_go(engine: &Engine, id: TransferId) {
+    let Some(record) = engine.record(id).filter(|record| record.state.ended()) else { return };
+    engine.inner.jobs.end(id);
+    let (manifest, root, key) = (manifest_path(engine, &record), record.staging.clone(), record.key);
+    let gone = blocking(move || {
+        if let Some(RawPath(root)) = root {
+            files::cage::discard(&root, key)?;
+        }
+        match std::fs::remove_file(&manifest) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(local(format!("cannot remove {}: {e}", manifest.display()))),
+            _ => Ok(()),
+        }
+    });
+    if let Err(Stop::Wait(e)) = gone.await {
+        tracing::warn!(%id, "partials were left: {}", e.message);
+    }
+}
+
+/// The path of an entry within its transfer, for people.
+pub fn path_of(manifest: &Manifest, no: u32) -> Result<String, files::Error> {
+    let names = manifest.path(no)?;
+    Ok(names.iter().map(|name| lossless(name.as_bytes())).collect::<Vec<_>>().join("/"))
+}
+
+async fn make_dir(dir: PathBuf) -> Result<(), Stop> {
+    blocking(move || std::fs::create_dir_all(&dir).map_err(|e| local(format!("cannot make {}: {e}", dir.display())))).await
+}
+
+/// Work that may block, on a thread that may.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Stop> + Send + 'static) -> Result<T, Stop> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(_) => Err(Stop::Wait(ErrorBody::new(ErrorCode::Unexpected, "disk work was interrupted"))),
+    }
+}
+
+/// A reply that grants what was asked.
+pub fn granted(reply: Reply) -> Result<Reply, Stop> {
+    match reply.status() {
+        Status::Ok => Ok(reply),
+        Status::Paused => Err(Stop::Paused),
+        Status::Cancelled => Err(Stop::Cancelled),
+        Status::Busy => Err(Stop::Wait(
+            ErrorBody::new(ErrorCode::LocalFile, format!("the sender cannot read it now: {}", reply.message))
+                .hint("it goes on by itself when it can"),
+        )),
+        _ => Err(Stop::Wait(
+            ErrorBody::new(ErrorCode::NotFound, format!("the sender does not give it: {}", reply.message))
+                .hint("it is tried again; `sharectl transfer cancel` ends it"),
+        )),
+    }
+}
+
+fn local(message: String) -> Stop {
+    Stop::Wait(ErrorBody::new(ErrorCode::LocalFile, message).hint("it goes on by itself when it can"))
+}
+
+fn refuse(why: &dyn std::fmt::Display) -> Stop {
+    Stop::Wait(ErrorBody::new(ErrorCode::Integrity, format!("the sender's list of files makes no sense: {why}")))
+}
+
+/// The raw bytes after a reply.
+pub async fn read(body: &mut Body) -> Result<Vec<u8>, SessionError> {
+    let mut bytes = Vec::with_capacity(body.len()); // at most PAGE_MAX
+    body.read_exact_into(&mut bytes).await?;
+    Ok(bytes)
+}
+
+/// What a reply has to carry.
+pub fn odd() -> Stop {
+    Stop::Wait(ErrorBody::new(ErrorCode::Integrity, "the sender answered something else than it was asked"))
+}
+
+/// The kind of a reply, where it is the one that belongs there.
+pub fn kind_of<T>(reply: Reply, pick: impl FnOnce(reply::Kind) -> Option<T>) -> Result<T, Stop> {
+    reply.kind.and_then(pick).ok_or_else(odd)
+}

@@ -1,0 +1,139 @@
+//! What is remembered of a transfer: the part that survives a restart.
+
+use serde::{Deserialize, Serialize};
+use sharekaro_proto::{
+    DeviceId, ErrorBody, TransferId, TransferKey,
+    control::transfer::{RawPath, Skipped},
+    nouns::transfer::{Conflict, Direction, Priority, SkipReason, TransferState},
+};
+
+/// So many of the things that were left out are named; the others are counted.
+pub const SKIPPED_NAMED_MAX: usize = 10_000;
+
+/// A transfer as it is kept. Old records lack new fields, so each of these has a default.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// Our number; the database's, not part of the JSON.
+    #[serde(skip, default = "no_number")]
+    pub id: TransferId,
+    /// What both sides call it.
+    #[serde(with = "key_as_hex")]
+    pub key: TransferKey,
+    /// The first transfer of the same `send`: what is sent to several was walked and read once, under this key.
+    #[serde(with = "key_as_hex")]
+    pub set: TransferKey,
+    /// Which way.
+    pub direction: Direction,
+    /// With whom.
+    pub peer: DeviceId,
+    /// Where it stands.
+    pub state: TransferState,
+    /// What it is, for people.
+    pub title: String,
+    /// A word to it.
+    #[serde(default)]
+    pub note: String,
+    /// Bytes of all files.
+    pub bytes_total: u64,
+    /// Files.
+    pub files_total: u64,
+    /// Entries of the manifest.
+    #[serde(default)]
+    pub entries: u64,
+    /// Bytes that the receiver holds.
+    pub bytes_confirmed: u64,
+    /// Of these, bytes that were there already.
+    pub bytes_reused: u64,
+    /// Files that are whole at the receiver.
+    pub files_done: u64,
+    /// What keeps it from going on, or ended it.
+    pub error: Option<ErrorBody>,
+    /// What is sent: absolute paths here.
+    pub sources: Vec<RawPath>,
+    /// How it is sent.
+    #[serde(default)]
+    pub options: SendOptions,
+    /// What happens where a name is taken.
+    pub conflict: Option<Conflict>,
+    /// Where the received top-level entries lie.
+    pub placed: Vec<RawPath>,
+    /// Where they are to go, if not into the inbox.
+    pub destination: Option<RawPath>,
+    /// The folder of cages in which it arrives.
+    #[serde(default)]
+    pub staging: Option<RawPath>,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+    /// What was left out of what was received, by number; for the sender.
+    #[serde(default)]
+    pub skipped_entries: Vec<(u32, SkipReason)>,
+    /// Bytes a second that we allow.
+    pub limit_here: Option<u64>,
+    /// Bytes a second that the peer allows.
+    pub limit_there: Option<u64>,
+    /// Which goes first.
+    pub priority: Priority,
+    /// Our person paused it.
+    pub paused_here: bool,
+    /// Theirs did.
+    pub paused_there: bool,
+    /// A person, or policy, said yes (in), or was seen to say so (out).
+    pub accepted: bool,
+    /// Which rule judged the offer.
+    #[serde(default)]
+    pub rule: String,
+    /// It ended here and the peer has not acknowledged that.
+    #[serde(default)]
+    pub untold: bool,
+    /// The sender's manifest is written.
+    #[serde(default)]
+    pub scanned: bool,
+    /// Milliseconds since 1970.
+    pub created_ms: i64,
+    /// Milliseconds since 1970, of the last change of state.
+    pub changed_ms: i64,
+    /// Milliseconds since 1970.
+    pub expires_ms: Option<i64>,
+}
+
+/// How things are sent.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct SendOptions {
+    /// Patterns of what to leave out.
+    pub exclude: Vec<String>,
+    /// Obey ignore files.
+    pub ignore_files: bool,
+    /// Extended attributes too.
+    pub xattrs: bool,
+}
+
+impl Record {
+    /// Whether it rests because somebody paused it.
+    pub fn paused(&self) -> bool {
+        self.paused_here || self.paused_there
+    }
+
+    /// The lower of the two limits, bytes a second.
+    pub fn limit(&self) -> Option<u64> {
+        self.limit_here.into_iter().chain(self.limit_there).min()
+    }
+}
+
+fn no_number() -> TransferId {
+    TransferId(0)
+}
+
+mod key_as_hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use sharekaro_proto::TransferKey;
+
+    pub(super) fn serialize<S: Serializer>(key: &TransferKey, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(key)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TransferKey, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = data_encoding::HEXLOWER.decode(text.as_bytes()).map_err(D::Error::custom)?;
+        TransferKey::from_slice(&bytes).ok_or_else(|| D::Error::custom("a transfer key has 16 bytes"))
+    }
+}

@@ -1,0 +1,226 @@
+//! `send`: from what a person asks for to transfers that are recorded and run.
+
+use std::path::{Path, PathBuf};
+
+use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
+    control::transfer::{RawPath, Send, Transfers},
+    nouns::{
+        text::lossless,
+        transfer::{Direction, Priority, TransferState},
+    },
+};
+
+use super::{
+    outgoing,
+    record::{Record, SendOptions},
+};
+use crate::{
+    engine::{Engine, clock},
+    store::{self, Durability},
+};
+
+/// The most targets of one send.
+const TARGETS_MAX: usize = 256;
+
+/// The most paths of one send.
+const PATHS_MAX: usize = 100_000;
+
+/// The longest note, in bytes.
+const NOTE_MAX: usize = 2_000;
+
+/// A transfer that nobody finishes ends after seven days.
+pub const TRANSFER_LASTS_MS: i64 = 7 * 86_400_000;
+
+impl Engine {
+    /// Records a transfer to each target and lets them run. Returns at once; the work follows.
+    ///
+    /// # Errors
+    /// Nobody of that name, another key under a known name, a path that cannot be read.
+    pub async fn send(&self, send: Send) -> Result<Transfers, ErrorBody> {
+        let peers = self.targets(&send.target).await?;
+        let sources = check_paths(send.paths.clone()).await?;
+        check_patterns(&send.exclude)?;
+        let set = TransferKey::fresh();
+        let records: Vec<Record> = peers
+            .iter()
+            .enumerate()
+            .map(|(i, peer)| record(&send, *peer, if i == 0 { set } else { TransferKey::fresh() }, set, &sources))
+            .collect();
+        let ids = self.record_all(records).await?;
+        for id in &ids {
+            self.spawn_transfer(*id);
+        }
+        self.look(|state| Ok(Transfers { transfers: ids.iter().filter_map(|id| state.transfers.view(*id, &state.peers)).collect() }))
+    }
+
+    /// The peers that are meant, each once; those named by address are reached first.
+    async fn targets(&self, target: &str) -> Result<Vec<DeviceId>, ErrorBody> {
+        for part in target.split(',').map(str::trim).filter(|part| part.contains(['.', ':'])) {
+            self.find_or_reach(part).await?;
+        }
+        let peers = match self.resolve(target) {
+            Err(e) if e.code == ErrorCode::NotFound && target.contains(['.', ':']) => {
+                let mut found = Vec::new();
+                for part in target.split(',') {
+                    found.push(self.find_or_reach(part.trim()).await?);
+                }
+                found
+            }
+            found => found?,
+        };
+        if peers.len() > TARGETS_MAX {
+            return Err(ErrorBody::new(ErrorCode::Usage, format!("{} targets at once", peers.len())).hint(format!("at most {TARGETS_MAX}")));
+        }
+        for peer in &peers {
+            self.refuse_impostors(*peer)?;
+        }
+        Ok(peers)
+    }
+
+    /// A paired peer that is off while another key uses its name: somebody has to look before anything is sent.
+    fn refuse_impostors(&self, peer: DeviceId) -> Result<(), ErrorBody> {
+        self.look(|state| {
+            let Some(known) = state.peers.get(&peer) else { return Ok(()) };
+            let impostor =
+                if known.trust == sharekaro_proto::nouns::trust::Trust::Changed { Some(known) } else { state.peers.impostor(known) };
+            match impostor {
+                Some(other) if known.open_session().is_none() || other.id == peer => {
+                    let name = known.label();
+                    Err(ErrorBody::new(
+                        ErrorCode::KeyChanged,
+                        format!("a device with another key (k:{}) says that it is {name}", other.id.short()),
+                    )
+                    .hint(format!(
+                        "if {name} was set up anew: `sharectl peer forget {name}`, then `sharectl pair {name}`; otherwise somebody pretends"
+                    )))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+
+    pub(crate) async fn record_all(&self, records: Vec<Record>) -> Result<Vec<TransferId>, ErrorBody> {
+        let kept = records.clone();
+        let ids = self
+            .store()
+            .write(Durability::Durable, move |t| {
+                kept.iter().map(|record| store::transfers::insert(t, record)).collect::<Result<Vec<_>, _>>()
+            })
+            .await?;
+        self.update(|state| {
+            for (id, record) in ids.iter().zip(records) {
+                state.transfers.insert(Record { id: *id, ..record });
+            }
+        });
+        Ok(ids)
+    }
+
+    /// Lets a transfer run, if it does not yet.
+    pub(crate) fn spawn_transfer(&self, id: TransferId) {
+        let job = self.inner.jobs.of(id);
+        if !job.claim() {
+            return job.wake();
+        }
+        let direction = self.look(|state| state.transfers.get(id).map(|row| row.record.direction));
+        match direction {
+            Some(Direction::Out) => self.spawn(outgoing::run(self.clone(), id)),
+            Some(Direction::In) => self.spawn(super::incoming::run(self.clone(), id)),
+            None => {}
+        }
+    }
+
+    /// After a start: every transfer that has not ended goes on.
+    pub(crate) fn resume_transfers(&self) {
+        let open: Vec<TransferId> =
+            self.look(|state| state.transfers.iter().filter(|row| !row.record.state.ended()).map(|row| row.record.id).collect());
+        for id in open {
+            self.spawn_transfer(id);
+        }
+    }
+}
+
+fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sources: &[PathBuf]) -> Record {
+    let now = clock::now_ms();
+    let first = sources.first().and_then(|path| path.file_name()).unwrap_or_default();
+    Record {
+        id: TransferId(0),
+        key,
+        set,
+        direction: Direction::Out,
+        peer,
+        state: TransferState::Queued,
+        title: lossless(first.as_encoded_bytes()),
+        note: send
+            .note
+            .chars()
+            .scan(0, |bytes, c| {
+                *bytes += c.len_utf8();
+                (*bytes <= NOTE_MAX).then_some(c)
+            })
+            .collect(),
+        bytes_total: 0,
+        files_total: 0,
+        entries: 0,
+        bytes_confirmed: 0,
+        bytes_reused: 0,
+        files_done: 0,
+        error: None,
+        sources: sources.iter().cloned().map(RawPath).collect(),
+        options: SendOptions { exclude: send.exclude.clone(), ignore_files: send.ignore_files, xattrs: send.xattrs },
+        conflict: send.conflict,
+        placed: Vec::new(),
+        destination: None,
+        staging: None,
+        skipped: Vec::new(),
+        skipped_entries: Vec::new(),
+        limit_here: send.limit,
+        limit_there: None,
+        priority: send.priority.unwrap_or(Priority::Normal),
+        paused_here: false,
+        paused_there: false,
+        accepted: false,
+        rule: String::new(),
+        untold: false,
+        scanned: false,
+        created_ms: now,
+        changed_ms: now,
+        expires_ms: Some(now + TRANSFER_LASTS_MS),
+    }
+}
+
+/// The paths, if each can be looked at right now.
+async fn check_paths(paths: Vec<RawPath>) -> Result<Vec<PathBuf>, ErrorBody> {
+    if paths.is_empty() || paths.len() > PATHS_MAX {
+        return Err(ErrorBody::new(ErrorCode::Usage, format!("{} paths to send", paths.len()))
+            .hint(format!("name 1 to {PATHS_MAX} files or folders")));
+    }
+    let checked = tokio::task::spawn_blocking(move || paths.into_iter().map(|RawPath(path)| check_path(&path).map(|()| path)).collect());
+    checked.await.unwrap_or_else(|_| Err(ErrorBody::new(ErrorCode::Unexpected, "looking at the paths was interrupted")))
+}
+
+fn check_path(path: &Path) -> Result<(), ErrorBody> {
+    let shown = lossless(path.as_os_str().as_encoded_bytes());
+    let local = |why: String, hint: &str| ErrorBody::new(ErrorCode::LocalFile, why).hint(hint);
+    if !path.is_absolute() || path.file_name().is_none() {
+        return Err(ErrorBody::new(ErrorCode::Usage, format!("{shown} is no absolute path of a file or folder")));
+    }
+    let metadata = std::fs::metadata(path).map_err(|e| local(format!("cannot send {shown}: {e}"), "check the path and its permissions"))?;
+    if metadata.is_file() {
+        std::fs::File::open(path).map_err(|e| local(format!("cannot read {shown}: {e}"), "check its permissions"))?;
+    } else if metadata.is_dir() {
+        std::fs::read_dir(path).map_err(|e| local(format!("cannot list {shown}: {e}"), "check its permissions"))?;
+    } else {
+        return Err(local(format!("{shown} is neither a file nor a folder"), "send files and folders"));
+    }
+    Ok(())
+}
+
+fn check_patterns(patterns: &[String]) -> Result<(), ErrorBody> {
+    for pattern in patterns {
+        globset::Glob::new(pattern).map_err(|e| {
+            ErrorBody::new(ErrorCode::Usage, format!("{pattern:?} is no pattern: {e}")).hint("as *.o, target or docs/**/*.pdf")
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! Serving what a receiver asks for. A holder keeps nothing in mind between two questions: the key of the transfer, the
+//! peer that asks and what is on the disk decide each answer alone.
+
+use std::{sync::atomic::AtomicBool, time::Instant};
+
+use bytes::Bytes;
+use sharekaro_proto::{
+    ErrorCode, TransferKey,
+    nouns::transfer::{Direction, Priority, TransferState},
+    wire::{
+        ExtentsPage, ExtentsRequest, LayerPage, LayerRequest, ManifestPage, ManifestRequest, PAGE_MAX, PackHead, PackPage, PackRequest,
+        PieceHead, PieceRequest, Status, encode_frame, reply,
+    },
+};
+
+use super::{record::Record, sources::Source};
+use crate::{
+    engine::{Engine, peers::serve::Answer},
+    files::SourceError,
+    net::Session,
+};
+
+/// The most files of one pack.
+pub const PACK_FILES_MAX: usize = 256;
+
+/// Chaining values told at once.
+const LAYER_MAX: u32 = (PAGE_MAX / 32) as u32;
+
+/// How a transfer's answers stand among others on the same session; see `SendStream::set_priority` of quinn.
+fn line_priority(record: &Record) -> i32 {
+    let small = i32::from(record.bytes_total < 4 << 20); // a small file is not stuck behind a big one
+    small
+        + match record.priority {
+            Priority::Low => -10,
+            Priority::Normal => 0,
+            Priority::High => 10,
+        }
+}
+
+impl Engine {
+    /// The names, sizes and times of what is offered.
+    pub(crate) async fn serve_manifest(&self, session: &Session, asked: ManifestRequest) -> Answer {
+        self.serve(session, &asked.key, move |source| {
+            let (page, count) =
+                source.tree.manifest().page(asked.from, PAGE_MAX).map_err(|e| Answer::no(Status::NotFound, e.to_string()))?;
+            Ok(Answer::with_body(reply::Kind::Manifest(ManifestPage { count, unpacked_len: 0 }), page))
+        })
+        .await
+    }
+
+    /// One piece of one file.
+    pub(crate) async fn serve_piece(&self, session: &Session, asked: PieceRequest) -> Answer {
+        self.serve(session, &asked.key, move |source| {
+            let began = Instant::now();
+            let piece = source.tree.read_piece(asked.file, asked.piece.into(), Vec::new()).map_err(|e| refused(&e))?;
+            let (zero, len) = (piece.zero, piece.bytes.len() as u32); // at most one MiB
+            let head = PieceHead { piece: asked.piece, value: piece.value.to_vec(), zero, packed: false, len, read_us: micros(began) };
+            let body = if zero { Bytes::new() } else { Bytes::from(piece.bytes) };
+            Ok(Answer::with_body(reply::Kind::Piece(head), body))
+        })
+        .await
+    }
+
+    /// Many small files, whole: as many of those asked for as fit into one page.
+    pub(crate) async fn serve_pack(&self, session: &Session, asked: PackRequest) -> Answer {
+        self.serve(session, &asked.key, move |source| {
+            let began = Instant::now();
+            let mut body = Vec::with_capacity(PAGE_MAX / 2);
+            let mut count = 0;
+            let mut cursor = source.tree.manifest().cursor();
+            let mut buffer = Vec::new();
+            for no in files_of(&asked.ranges).take(PACK_FILES_MAX) {
+                let item = cursor.get(no).map_err(|e| Answer::no(Status::NotFound, e.to_string()))?;
+                let (head, bytes) = match source.tree.read_small(&item, no, std::mem::take(&mut buffer)) {
+                    Ok(small) => (
+                        PackHead { file: no, status: Status::Ok.into(), len: small.bytes.len() as u32, value: small.value.to_vec() },
+                        small.bytes,
+                    ),
+                    Err(e) => (PackHead { file: no, status: status_of(&e).into(), len: 0, value: Vec::new() }, Vec::new()),
+                };
+                let head = encode_frame(&head);
+                if body.len() + head.len() + bytes.len() > PAGE_MAX {
+                    break;
+                }
+                body.extend_from_slice(&head);
+                body.extend_from_slice(&bytes);
+                buffer = bytes;
+                count += 1;
+            }
+            Ok(Answer::with_body(reply::Kind::Pack(PackPage { count, read_us: micros(began) }), body))
+        })
+        .await
+    }
+
+    /// The chaining values of a file; it is hashed for this where it was not yet.
+    pub(crate) async fn serve_layer(&self, session: &Session, asked: LayerRequest) -> Answer {
+        self.serve(session, &asked.key, move |source| {
+            let (root, values) = source.tree.layer(asked.file, &AtomicBool::new(false)).map_err(|e| refused(&e))?;
+            let from = (asked.first as usize).min(values.len());
+            let values: Vec<u8> = values.iter().skip(from).take(LAYER_MAX as usize).flatten().copied().collect();
+            let page = LayerPage { count: (values.len() / 32) as u32, content: root.to_vec() };
+            Ok(Answer::with_body(reply::Kind::Layer(page), values))
+        })
+        .await
+    }
+
+    /// The parts of a sparse file that hold data.
+    pub(crate) async fn serve_extents(&self, session: &Session, asked: ExtentsRequest) -> Answer {
+        self.serve(session, &asked.key, move |source| {
+            let found = source.tree.extents(asked.file, asked.from).map_err(|e| refused(&e))?;
+            let page = ExtentsPage { extents: found.data.into_iter().flat_map(|(offset, len)| [offset, len]).collect(), next: found.next };
+            Ok(Answer::ok(Some(reply::Kind::Extents(page))))
+        })
+        .await
+    }
+
+    /// Finds what this peer may ask for under this key, does the work on a blocking thread, and lets the limits pass.
+    async fn serve(&self, session: &Session, key: &[u8], work: impl FnOnce(&Source) -> Result<Answer, Answer> + Send + 'static) -> Answer {
+        let record = match self.may_ask(session, key) {
+            Ok(record) => record,
+            Err(answer) => return answer,
+        };
+        let source = match self.source(&record).await {
+            Ok(source) => source,
+            Err(e) => return Answer::no(if e.code == ErrorCode::LocalFile { Status::Vanished } else { Status::Failed }, e.message),
+        };
+        let mut answer = match tokio::task::spawn_blocking(move || work(&source)).await {
+            Ok(Ok(answer) | Err(answer)) => answer,
+            Err(_) => Answer::no(Status::Failed, "reading was interrupted"),
+        };
+        answer.priority = line_priority(&record);
+        self.inner.jobs.upload.pass(answer.body.len()).await;
+        let job = self.inner.jobs.of(record.id);
+        job.limiter.set(record.limit());
+        job.limiter.pass(answer.body.len()).await;
+        answer
+    }
+
+    fn may_ask(&self, session: &Session, key: &[u8]) -> Result<Record, Answer> {
+        let key = TransferKey::from_slice(key).ok_or_else(|| Answer::no(Status::Invalid, "a transfer key has 16 bytes"))?;
+        let record = self.look(|state| state.transfers.by_key(Direction::Out, session.peer(), key).cloned());
+        let record = record.ok_or_else(|| Answer::no(Status::NotFound, "nothing was offered under this key"))?;
+        match record.state {
+            TransferState::Cancelled => Err(Answer::no(Status::Cancelled, "it was cancelled")),
+            TransferState::Declined | TransferState::Expired | TransferState::Failed => Err(Answer::no(Status::NotFound, "it is over")),
+            _ if record.paused_here => Err(Answer::no(Status::Paused, "it is paused")),
+            _ => Ok(record),
+        }
+    }
+}
+
+/// Numbers of the entries of a request: first and count, again and again.
+fn files_of(ranges: &[u32]) -> impl Iterator<Item = u32> + '_ {
+    ranges.chunks_exact(2).flat_map(|range| match range {
+        [first, count] => *first..first.saturating_add(*count),
+        _ => 0..0,
+    })
+}
+
+fn micros(since: Instant) -> u32 {
+    u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
+}
+
+fn refused(error: &SourceError) -> Answer {
+    Answer::no(status_of(error), error.to_string())
+}
+
+fn status_of(error: &SourceError) -> Status {
+    match error {
+        SourceError::Changed(_) => Status::Changed,
+        SourceError::Vanished(_) => Status::Vanished,
+        SourceError::Away(_) => Status::Busy,
+        SourceError::NoSuch(_) => Status::NotFound,
+        _ => Status::Unreadable,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_a_hostile_peer_are_only_numbers() {
+        assert_eq!(files_of(&[3, 2, 9, 1]).collect::<Vec<_>>(), [3, 4, 9]);
+        assert_eq!(files_of(&[u32::MAX, u32::MAX, 7]).take(5).count(), 0);
+        assert_eq!(files_of(&[1, u32::MAX]).take(PACK_FILES_MAX).count(), PACK_FILES_MAX);
+    }
+}

@@ -1,0 +1,156 @@
+//! What is sent: walked once for all transfers of one `send`, opened again from the notes of that walk after a restart.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use sharekaro_proto::{
+    ErrorBody, ErrorCode,
+    control::transfer::Skipped,
+    nouns::{
+        text::lossless,
+        transfer::{Direction, Phase},
+    },
+};
+
+use super::record::Record;
+use crate::{
+    engine::Engine,
+    files::{
+        ManifestError, SourceTree,
+        manifest::Totals,
+        source::{WalkError, WalkOptions, Walked, Watch},
+    },
+    store::Durability,
+};
+
+/// What a set of transfers sends.
+pub struct Source {
+    /// The files and the notes of the walk.
+    pub tree: SourceTree,
+    /// What there is to send.
+    pub totals: Totals,
+    /// What was left out.
+    pub skipped: Vec<Skipped>,
+}
+
+impl Engine {
+    /// What a transfer sends.
+    ///
+    /// # Errors
+    /// It is not there, or cannot be walked.
+    pub(crate) async fn source(&self, record: &Record) -> Result<Arc<Source>, ErrorBody> {
+        let cell = self.inner.jobs.source(record.set);
+        let source = cell.get_or_try_init(|| self.open_source(record)).await?;
+        if !record.scanned {
+            self.change_transfer(record.id, Durability::Soon, |row| {
+                row.record.bytes_total = source.totals.bytes;
+                row.record.files_total = source.totals.files;
+                row.record.entries = source.totals.entries;
+                row.record.skipped.clone_from(&source.skipped);
+                row.record.scanned = true;
+            })
+            .await?;
+        }
+        Ok(Arc::clone(source))
+    }
+
+    async fn open_source(&self, record: &Record) -> Result<Arc<Source>, ErrorBody> {
+        self.update(|state| state.transfers.edit(record.id).map(|row| row.phase = Phase::Scanning));
+        let notes_dir = self.notes_dir(record);
+        let paths: Vec<PathBuf> = record.sources.iter().map(|path| path.0.clone()).collect();
+        let options = WalkOptions {
+            exclude: record.options.exclude.clone(),
+            ignore_files: record.options.ignore_files,
+            xattrs: record.options.xattrs,
+        };
+        let (engine, id) = (self.clone(), record.id);
+        let opened = tokio::task::spawn_blocking(move || {
+            let found = |walked: &Walked| {
+                engine.update(|state| {
+                    state.transfers.edit(id).map(|row| (row.record.files_total, row.record.bytes_total) = (walked.files, walked.bytes));
+                });
+            };
+            open(&notes_dir, &paths, &options, found)
+        });
+        match opened.await {
+            Ok(source) => source.map(Arc::new),
+            Err(_) => Err(ErrorBody::new(ErrorCode::Unexpected, "the walk was interrupted")),
+        }
+    }
+
+    fn notes_dir(&self, record: &Record) -> PathBuf {
+        self.config().state_dir.join("outgoing").join(record.set.to_string())
+    }
+
+    /// A transfer ended: what it held is let go; the notes of the walk too, with the last of its set.
+    pub(crate) async fn let_go_of_source(&self, record: &Record) {
+        let in_use = |it: &Record| it.direction == Direction::Out && it.set == record.set && !it.state.ended();
+        if self.look(|state| state.transfers.iter().any(|row| in_use(&row.record))) {
+            return;
+        }
+        self.inner.jobs.end_source(record.set);
+        let notes_dir = self.notes_dir(record);
+        let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(notes_dir)).await;
+        if let Ok(Err(e)) = removed
+            && e.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!("cannot remove the notes of a walk: {e}");
+        }
+    }
+}
+
+fn open(notes_dir: &Path, paths: &[PathBuf], options: &WalkOptions, mut found: impl FnMut(&Walked)) -> Result<Source, ErrorBody> {
+    if let Ok(tree) = SourceTree::open(notes_dir) {
+        let totals = count(&tree).map_err(|e| trouble(&e))?;
+        return Ok(Source { tree, totals, skipped: Vec::new() });
+    }
+    std::fs::create_dir_all(notes_dir).map_err(|e| {
+        ErrorBody::new(ErrorCode::LocalFile, format!("cannot make {}: {e}", notes_dir.display())).hint("is there room in the state folder?")
+    })?;
+    let never = AtomicBool::new(false);
+    let (tree, walked) =
+        SourceTree::walk(notes_dir, paths, options, Watch { progress: &mut found, cancel: &never }).map_err(|e| walk_trouble(&e))?;
+    let totals = Totals { bytes: walked.bytes, files: walked.files, entries: walked.entries };
+    let skipped = walked
+        .skipped
+        .into_iter()
+        .map(|it| Skipped { path: lossless(it.path.as_os_str().as_encoded_bytes()), reason: it.reason })
+        .collect();
+    Ok(Source { tree, totals, skipped })
+}
+
+fn count(tree: &SourceTree) -> Result<Totals, ManifestError> {
+    let mut totals = Totals::default();
+    for entry in tree.manifest().iter_from(1) {
+        let (_, item) = entry?;
+        totals.entries += 1;
+        totals.files += u64::from(item.is_file());
+        totals.bytes += item.size;
+    }
+    Ok(totals)
+}
+
+fn walk_trouble(error: &WalkError) -> ErrorBody {
+    let hint = match error {
+        WalkError::Missing { .. } => "it goes on by itself when it is back; `sharectl transfer cancel` ends it",
+        _ => "",
+    };
+    ErrorBody::new(ErrorCode::LocalFile, with_causes(error)).hint(hint)
+}
+
+fn trouble(error: &dyn std::error::Error) -> ErrorBody {
+    ErrorBody::new(ErrorCode::LocalFile, with_causes(error))
+}
+
+/// An error with what caused it, as one sentence.
+pub fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        text.push_str(&format!(": {it}"));
+        cause = it.source();
+    }
+    text
+}

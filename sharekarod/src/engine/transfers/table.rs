@@ -1,0 +1,286 @@
+//! The table of transfers and the rules on it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Duration,
+};
+
+use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
+    control::{event::Fact, transfer::Transfer},
+    nouns::{
+        text::lossless,
+        transfer::{Direction, Phase, TransferState},
+    },
+};
+use tokio::time::Instant;
+
+use super::record::Record;
+use crate::engine::{clock, peers::table::PeerTable};
+
+/// Transfers that ended and are still listed; the database has all of them.
+pub const HISTORY_SHOWN: usize = 200;
+
+/// The rate is that of the last so many seconds.
+const RATE_WINDOW: Duration = Duration::from_secs(3);
+
+/// So many names of what was left out go into an event; `transfer show` has all.
+const SKIPPED_SHOWN: usize = 1_000;
+
+/// A transfer that is remembered, and what it does right now.
+pub struct Row {
+    /// What survives.
+    pub record: Record,
+    /// What it does right now.
+    pub phase: Phase,
+    rate: Meter,
+}
+
+/// Bytes over the last seconds.
+#[derive(Default)]
+struct Meter {
+    marks: VecDeque<(Instant, u64)>,
+}
+
+impl Meter {
+    fn mark(&mut self, moved: u64) {
+        let now = Instant::now();
+        self.marks.push_back((now, moved));
+        while self.marks.len() > 2 && self.marks.get(1).is_some_and(|(at, _)| now.duration_since(*at) > RATE_WINDOW) {
+            self.marks.pop_front();
+        }
+    }
+
+    /// Bytes a second, as of now: silence lowers it.
+    fn rate(&self) -> u64 {
+        let (Some((began, from)), Some((_, to))) = (self.marks.front(), self.marks.back()) else { return 0 };
+        let seconds = began.elapsed().as_secs_f64();
+        if seconds < 0.05 { 0 } else { (to.saturating_sub(*from) as f64 / seconds) as u64 }
+    }
+}
+
+/// All transfers that have not ended, and the newest of the others.
+#[derive(Default)]
+pub struct TransferTable {
+    rows: BTreeMap<TransferId, Row>,
+    touched: BTreeSet<TransferId>,
+}
+
+impl TransferTable {
+    /// The transfers that were kept.
+    pub fn new(records: Vec<Record>) -> Self {
+        let rows = records.into_iter().map(|record| (record.id, Row { record, phase: Phase::Resting, rate: Meter::default() })).collect();
+        Self { rows, touched: BTreeSet::new() }
+    }
+
+    /// A new one (or, already so, the one that is there).
+    pub fn insert(&mut self, record: Record) {
+        let id = record.id;
+        self.touched.insert(id);
+        self.rows.entry(id).or_insert_with(|| Row { record, phase: Phase::Resting, rate: Meter::default() });
+        while self.rows.len() > HISTORY_SHOWN {
+            let oldest = self.rows.iter().find(|(_, row)| row.record.state.ended() && !row.record.untold).map(|(id, _)| *id);
+            let Some(oldest) = oldest else { break };
+            self.rows.remove(&oldest);
+        }
+    }
+
+    /// One of them.
+    pub fn get(&self, id: TransferId) -> Option<&Row> {
+        self.rows.get(&id)
+    }
+
+    /// One of them, to change it: listeners are told.
+    pub fn edit(&mut self, id: TransferId) -> Option<&mut Row> {
+        let row = self.rows.get_mut(&id)?;
+        self.touched.insert(id);
+        Some(row)
+    }
+
+    /// The one that this peer calls so.
+    pub fn by_key(&self, direction: Direction, peer: DeviceId, key: TransferKey) -> Option<&Record> {
+        self.rows.values().map(|row| &row.record).find(|record| record.key == key && record.peer == peer && record.direction == direction)
+    }
+
+    /// All of them, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values()
+    }
+
+    /// How many have not ended.
+    pub fn active(&self) -> usize {
+        self.rows.values().filter(|row| !row.record.state.ended()).count()
+    }
+
+    /// What changed since the last call.
+    pub fn drain(&mut self, peers: &PeerTable) -> Vec<Fact> {
+        let touched = std::mem::take(&mut self.touched);
+        touched.iter().filter_map(|id| self.view(*id, peers)).map(|transfer| Fact::TransferChanged(Box::new(transfer))).collect()
+    }
+
+    /// Newest first.
+    pub fn views(&self, peers: &PeerTable) -> Vec<Transfer> {
+        self.rows.keys().rev().filter_map(|id| self.view(*id, peers)).collect()
+    }
+
+    /// One of them as every door shows it.
+    pub fn view(&self, id: TransferId, peers: &PeerTable) -> Option<Transfer> {
+        self.rows.get(&id).map(|row| row.view(peers))
+    }
+}
+
+impl Row {
+    /// A row that is not in the table: one of the history.
+    pub fn of(record: Record) -> Self {
+        Self { record, phase: Phase::Resting, rate: Meter::default() }
+    }
+
+    /// It stands elsewhere from now on.
+    pub fn enter(&mut self, state: TransferState, phase: Phase) {
+        if self.record.state != state {
+            self.record.state = state;
+            self.record.changed_ms = clock::now_ms();
+        }
+        if state != TransferState::Waiting && !state.ended() {
+            self.record.error = None;
+        }
+        self.phase = phase;
+        if phase != Phase::Transferring && phase != Phase::Stalled {
+            self.rate = Meter::default();
+        }
+    }
+
+    /// It cannot go on, or ended, and this is why.
+    pub fn enter_with(&mut self, state: TransferState, phase: Phase, error: ErrorBody) {
+        self.enter(state, phase);
+        self.record.error = Some(error);
+    }
+
+    /// The receiver holds so much. Never less than before.
+    pub fn confirmed(&mut self, bytes: u64, reused: u64, files: u64) {
+        let record = &mut self.record;
+        record.bytes_confirmed = record.bytes_confirmed.max(bytes.min(record.bytes_total));
+        record.bytes_reused = record.bytes_reused.max(reused.min(record.bytes_confirmed));
+        record.files_done = record.files_done.max(files.min(record.files_total));
+        self.rate.mark(record.bytes_confirmed - record.bytes_reused);
+    }
+
+    /// As every door shows it.
+    pub fn view(&self, peers: &PeerTable) -> Transfer {
+        let record = &self.record;
+        let rate = if record.state == TransferState::Active { self.rate.rate() } else { 0 };
+        let left = record.bytes_total.saturating_sub(record.bytes_confirmed);
+        let paths = if record.direction == Direction::Out { &record.sources } else { &record.placed };
+        Transfer {
+            id: record.id,
+            direction: record.direction,
+            peer: peers.label(&record.peer),
+            peer_id: record.peer,
+            title: record.title.clone(),
+            state: record.state,
+            phase: self.phase,
+            bytes_total: record.bytes_total,
+            bytes_confirmed: record.bytes_confirmed,
+            bytes_reused: record.bytes_reused,
+            files_total: record.files_total,
+            files_done: record.files_done,
+            rate,
+            eta_seconds: (rate > 0).then(|| left.div_ceil(rate)),
+            error: record.error.clone(),
+            paths: paths.iter().map(|path| lossless(path.0.as_os_str().as_encoded_bytes())).collect(),
+            skipped: record.skipped.iter().take(SKIPPED_SHOWN).cloned().collect(),
+            limit: record.limit(),
+            priority: record.priority,
+            note: record.note.clone(),
+            created_at: clock::timestamp(record.created_ms),
+            changed_at: clock::timestamp(record.changed_ms),
+            expires_at: record.expires_ms.filter(|_| !record.state.ended()).map(clock::timestamp),
+        }
+    }
+}
+
+/// There is no such transfer.
+pub fn not_found(id: TransferId) -> ErrorBody {
+    ErrorBody::new(ErrorCode::NotFound, format!("there is no transfer {id}")).hint("`sharectl transfers` lists them")
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::engine::transfers::record::SendOptions;
+
+    /// A record for tests: 1,000 bytes in 10 files to device 1.
+    pub(in crate::engine::transfers) fn record(id: u64, state: TransferState) -> Record {
+        Record {
+            id: TransferId(id),
+            key: TransferKey([id as u8; 16]),
+            set: TransferKey([id as u8; 16]),
+            direction: Direction::Out,
+            peer: DeviceId::from_bytes([1; 32]),
+            state,
+            title: "x".into(),
+            note: String::new(),
+            bytes_total: 1_000,
+            files_total: 10,
+            entries: 10,
+            bytes_confirmed: 0,
+            bytes_reused: 0,
+            files_done: 0,
+            error: None,
+            sources: Vec::new(),
+            options: SendOptions::default(),
+            conflict: None,
+            placed: Vec::new(),
+            destination: None,
+            staging: None,
+            skipped: Vec::new(),
+            skipped_entries: Vec::new(),
+            limit_here: None,
+            limit_there: None,
+            priority: sharekaro_proto::nouns::transfer::Priority::Normal,
+            paused_here: false,
+            paused_there: false,
+            accepted: false,
+            rule: String::new(),
+            untold: false,
+            scanned: false,
+            created_ms: 0,
+            changed_ms: 0,
+            expires_ms: None,
+        }
+    }
+
+    #[test]
+    fn what_was_confirmed_never_falls_and_never_passes_the_total() {
+        let mut row = Row::of(record(1, TransferState::Active));
+
+        row.confirmed(600, 100, 5);
+        row.confirmed(400, 0, 2);
+        row.confirmed(u64::MAX, u64::MAX, u64::MAX);
+
+        assert_eq!((row.record.bytes_confirmed, row.record.bytes_reused, row.record.files_done), (1_000, 1_000, 10));
+    }
+
+    #[test]
+    fn history_is_bounded_and_what_runs_stays() {
+        let mut table = TransferTable::default();
+        table.insert(record(1, TransferState::Active));
+
+        for id in 2..1_000 {
+            table.insert(record(id, TransferState::Done));
+        }
+
+        assert_eq!(table.iter().count(), HISTORY_SHOWN);
+        assert!(table.get(TransferId(1)).is_some() && table.get(TransferId(999)).is_some());
+    }
+
+    #[test]
+    fn a_record_is_read_back_from_its_json() {
+        let kept = Record { limit_here: Some(5), limit_there: Some(3), ..record(4, TransferState::Waiting) };
+
+        let read: Record = serde_json::from_str(&serde_json::to_string(&kept).unwrap()).unwrap();
+
+        assert_eq!(Record { id: TransferId(4), ..read }, kept);
+        assert_eq!(kept.limit(), Some(3));
+    }
+}

@@ -1,0 +1,226 @@
+//! The control socket: one daemon a user, its own user only, as many connections as it can serve.
+//!
+//! Whoever holds the lock beside the socket is the daemon; a socket without a holder is dead and is taken over. The
+//! folder is ours alone, so nobody can put another socket there between two steps.
+
+use std::{
+    fs::{self, DirBuilder, File},
+    io::{self, Read, Seek, Write},
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use axum::Router;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use interprocess::{
+    local_socket::{
+        GenericFilePath, ListenerOptions, ToFsName,
+        tokio::{Listener, Stream},
+        traits::{StreamCommon, tokio::Listener as _},
+    },
+    os::unix::local_socket::ListenerOptionsExt,
+};
+use rustix::fs::{FlockOperation, flock};
+use tokio::sync::Semaphore;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+/// Connections served at once; a page, a desktop and scripts together need far fewer.
+const CONNECTIONS_MAX: usize = 128;
+
+/// A client has to send its request's head within this.
+const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The longest head of a request, in bytes.
+const HEADERS_MAX: usize = 16 << 10;
+
+/// Open requests (events above all) have this long to end when the daemon does.
+const DRAIN: Duration = Duration::from_millis(500);
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another daemon serves it.
+    #[error("another sharekarod serves {} already (process {pid}); `sharectl status` talks to it", path.display())]
+    Taken {
+        /// The socket.
+        path: PathBuf,
+        /// Who has it.
+        pid: String,
+    },
+    /// The folder is not ours alone.
+    #[error("{} has to be a folder that belongs to you alone: {why}", path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The kernel says no.
+    #[error("cannot serve the control socket {}", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// The control socket, held as long as this lives.
+pub struct ControlSocket {
+    listener: Listener,
+    path: PathBuf,
+    _lock: File,
+}
+
+impl ControlSocket {
+    /// Takes the lock and binds the socket, for our user alone.
+    ///
+    /// # Errors
+    /// Another daemon has it; the folder is not ours alone.
+    pub fn bind(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: path.into(), source };
+        private_dir(path.parent().unwrap_or(Path::new("/")))?;
+        let lock = lock(path)?;
+        match fs::remove_file(path) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
+            _ => {} // nobody holds the lock: what is there is dead
+        }
+        let name = path.to_fs_name::<GenericFilePath>().map_err(failed)?;
+        let listener = ListenerOptions::new().name(name).mode(0o600).create_tokio().map_err(failed)?;
+        Ok(Self { listener, path: path.into(), _lock: lock })
+    }
+
+    /// Serves the router to every client of our user until `shutdown`.
+    pub async fn serve(self, router: Router, shutdown: CancellationToken) {
+        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let clients = TaskTracker::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = shutdown.cancelled() => break,
+            };
+            let stream = match accepted {
+                Ok(stream) => stream,
+                Err(e) => {
+                    tracing::warn!("cannot accept a client: {e}"); // no descriptors left, as a rule: do not spin
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let Ok(place) = places.clone().try_acquire_owned() else {
+                tracing::warn!("more than {CONNECTIONS_MAX} clients at once; one is turned away");
+                continue;
+            };
+            if is_ours(&stream) {
+                clients.spawn(serve_one(stream, router.clone(), shutdown.clone(), place));
+            }
+        }
+        clients.close();
+        let _ = tokio::time::timeout(DRAIN, clients.wait()).await;
+        let _ = fs::remove_file(&self.path); // the next daemon would take it over anyway
+    }
+}
+
+async fn serve_one(stream: Stream, router: Router, shutdown: CancellationToken, _place: tokio::sync::OwnedSemaphorePermit) {
+    let mut server = hyper::server::conn::http1::Builder::new();
+    server.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(HEADERS_MAX);
+    let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = shutdown.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(e) = ended {
+        tracing::debug!("a client went away: {e}");
+    }
+}
+
+/// Whether the client is our user (or root, who can do everything anyway).
+fn is_ours(stream: &Stream) -> bool {
+    let uid = stream.peer_creds().ok().and_then(|creds| creds.euid());
+    let ours = rustix::process::geteuid().as_raw();
+    let ok = uid.is_some_and(|uid| uid == ours || uid == 0);
+    if !ok {
+        tracing::warn!(?uid, "a client of another user was turned away");
+    }
+    ok
+}
+
+/// The folder, ours alone, made where it is missing.
+fn private_dir(dir: &Path) -> Result<(), Error> {
+    let failed = |source| Error::Io { path: dir.into(), source };
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let metadata = fs::symlink_metadata(dir).map_err(failed)?;
+    if !metadata.is_dir() {
+        return Err(Error::Folder { path: dir.into(), why: "it is a link or a file" });
+    }
+    if metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Error::Folder { path: dir.into(), why: "it belongs to another user" });
+    }
+    if metadata.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The lock beside the socket, with our process number in it for whoever comes second.
+fn lock(path: &Path) -> Result<File, Error> {
+    let failed = |source| Error::Io { path: path.into(), source };
+    let lock_path = path.with_extension("lock");
+    let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&lock_path).map_err(failed)?;
+    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        let mut pid = String::new();
+        let _ = file.read_to_string(&mut pid); // only for the message
+        return Err(Error::Taken { path: path.into(), pid: pid.trim().to_owned() });
+    }
+    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_second_daemon_is_told_who_has_it_and_a_dead_socket_is_taken_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("sharekaro/control.sock");
+        let first = ControlSocket::bind(&path).unwrap();
+
+        let second = ControlSocket::bind(&path).err().unwrap().to_string();
+        assert!(second.contains(&std::process::id().to_string()), "{second}");
+
+        drop(first); // without removing the socket: as after kill -9
+        fs::write(&path, "").unwrap();
+        assert!(ControlSocket::bind(&path).is_ok());
+    }
+
+    #[tokio::test]
+    async fn socket_and_folder_are_for_us_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = dir.path().join("sharekaro");
+        fs::create_dir(&folder).unwrap();
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).unwrap();
+
+        let _socket = ControlSocket::bind(&folder.join("control.sock")).unwrap();
+
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&folder), mode(&folder.join("control.sock"))), (0o700, 0o600));
+    }
+
+    #[test]
+    fn a_link_in_place_of_the_folder_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("/tmp", dir.path().join("sharekaro")).unwrap();
+
+        assert!(matches!(private_dir(&dir.path().join("sharekaro")), Err(Error::Folder { .. })));
+    }
+}

@@ -1,0 +1,51 @@
+//! The shape of the database, step by step. A step that was released is never edited; the next one is added below it.
+
+use rusqlite::Connection;
+use rusqlite_migration::{M, Migrations};
+
+const STEPS: &[M<'_>] = &[M::up(
+    "CREATE TABLE settings (
+         key   TEXT PRIMARY KEY,
+         value TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE peers (
+         id           BLOB PRIMARY KEY CHECK (length(id) = 32),
+         name         TEXT NOT NULL,
+         alias        TEXT,
+         trust        TEXT NOT NULL,
+         last_seen_ms INTEGER,
+         version      TEXT NOT NULL DEFAULT ''
+     ) STRICT;
+     CREATE TABLE addresses (
+         peer    BLOB NOT NULL REFERENCES peers (id) ON DELETE CASCADE,
+         address TEXT NOT NULL,
+         fixed   INTEGER NOT NULL,
+         ok_ms   INTEGER NOT NULL,
+         PRIMARY KEY (peer, address)
+     ) STRICT;
+     CREATE TABLE transfers (
+         id         INTEGER PRIMARY KEY AUTOINCREMENT,
+         key        BLOB NOT NULL CHECK (length(key) = 16),
+         direction  TEXT NOT NULL,
+         peer       BLOB NOT NULL,
+         state      TEXT NOT NULL,
+         changed_ms INTEGER NOT NULL,
+         record     TEXT NOT NULL,
+         UNIQUE (direction, peer, key)
+     ) STRICT;
+     CREATE INDEX transfers_by_state ON transfers (state, id);",
+)];
+
+pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {
+    Migrations::from_slice(STEPS).to_latest(connection)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_step_applies_to_the_one_before() {
+        assert!(Migrations::from_slice(STEPS).validate().is_ok());
+    }
+}

@@ -1,0 +1,67 @@
+//! Transfers: what has to survive until their end, and their history.
+//!
+//! What the queries need stands in columns, the rest is one JSON record, so that a new field needs no migration.
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use sharekaro_proto::TransferId;
+
+use crate::engine::transfers::record::Record;
+
+/// Keeps a new transfer and says which number it got; where this peer's key is known already, that one's number.
+pub fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<TransferId> {
+    let known: Option<TransferId> = transaction
+        .query_row(
+            "SELECT id FROM transfers WHERE direction = ?1 AND peer = ?2 AND key = ?3",
+            params![record.direction.word(), record.peer.as_bytes(), record.key.0],
+            |row| number(row, 0),
+        )
+        .optional()?;
+    if let Some(id) = known {
+        return Ok(id);
+    }
+    transaction.execute(
+        "INSERT INTO transfers (key, direction, peer, state, changed_ms, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![record.key.0, record.direction.word(), record.peer.as_bytes(), record.state.word(), record.changed_ms, json(record)?],
+    )?;
+    Ok(TransferId(transaction.last_insert_rowid().cast_unsigned()))
+}
+
+/// Keeps a transfer as it is now.
+pub fn save(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+    transaction.execute(
+        "UPDATE transfers SET state = ?2, changed_ms = ?3, record = ?4 WHERE id = ?1",
+        params![record.id.0.cast_signed(), record.state.word(), record.changed_ms, json(record)?],
+    )?;
+    Ok(())
+}
+
+/// Those that have not ended or of which the peer was not told, and the newest `ended` of the others.
+pub fn load(connection: &Connection, ended: usize) -> rusqlite::Result<Vec<Record>> {
+    let mut statement = connection.prepare(
+        "SELECT id, record FROM transfers
+         WHERE state NOT IN ('done', 'declined', 'cancelled', 'expired', 'failed') OR json_extract(record, '$.untold') = 1
+            OR id IN (SELECT id FROM transfers ORDER BY id DESC LIMIT ?1)
+         ORDER BY id",
+    )?;
+    let rows = statement.query_map([i64::try_from(ended).unwrap_or(i64::MAX)], row)?;
+    Ok(rows.filter_map(Result::ok).flatten().collect())
+}
+
+/// One of the history.
+pub fn find(connection: &Connection, id: TransferId) -> rusqlite::Result<Option<Record>> {
+    Ok(connection.query_row("SELECT id, record FROM transfers WHERE id = ?1", [id.0.cast_signed()], row).optional()?.flatten())
+}
+
+fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Record>> {
+    let (id, text): (_, String) = (number(row, 0)?, row.get(1)?);
+    Ok(serde_json::from_str::<Record>(&text).ok().map(|record| Record { id, ..record }))
+}
+
+/// SQLite counts in signed numbers, from 1.
+fn number(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<TransferId> {
+    Ok(TransferId(row.get::<_, i64>(column)?.cast_unsigned()))
+}
+
+fn json(record: &Record) -> rusqlite::Result<String> {
+    serde_json::to_string(record).map_err(|e| rusqlite::Error::ToSqlConversionFailure(Box::new(e)))
+}
