@@ -69,7 +69,7 @@ impl Progress {
 }
 
 fn new_bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{prefix} {wide_bar} {msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
+    let style = ProgressStyle::with_template("{prefix} {bar:24} {wide_msg}").unwrap_or_else(|_| ProgressStyle::default_bar());
     ProgressBar::new(0).with_style(style)
 }
 

@@ -136,7 +136,7 @@ fn tell_person(outcome: &Outcome, screen: &Screen) -> Result<(), End> {
     }
     if let Some(error) = &outcome.error {
         screen.failure(error);
-        if !transfer.state.ended() {
+        if !transfer.state.ended() && table::needs_a_person(error.code) {
             let id = transfer.id;
             screen.note(&format!("{id} stays with the daemon and goes on as soon as it can; `sharectl transfer cancel {id}` ends it"));
         }

@@ -146,7 +146,7 @@ fn standing(transfer: &Transfer, online: Option<bool>) -> Standing {
 }
 
 /// Whether time alone does not mend it: somebody has to make room, pair, or look at a file.
-fn needs_a_person(code: ErrorCode) -> bool {
+pub(super) fn needs_a_person(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::NoSpace | ErrorCode::LocalFile | ErrorCode::NotTrusted | ErrorCode::KeyChanged)
 }
 
