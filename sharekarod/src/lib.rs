@@ -42,6 +42,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     }
     let tasks = TaskTracker::new();
     start_network(&engine, identity);
+    tasks.spawn(watchers::discover(engine.clone(), shutdown.clone()));
+    tasks.spawn(watchers::watch_links(engine.clone(), shutdown.clone()));
     tasks.spawn(socket.serve(frontends::api::router(engine.clone(), shutdown.clone()), shutdown.clone()));
     tasks.spawn(supervise(engine.clone(), shutdown.clone()));
     tracing::info!(name = %engine.config().name, id = %engine.id(), socket = %engine.config().socket.display(), "ready");

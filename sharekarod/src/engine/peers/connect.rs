@@ -61,6 +61,11 @@ impl Engine {
         }
     }
 
+    /// Whether a person dealt with this device.
+    pub fn is_kept(&self, id: &DeviceId) -> bool {
+        self.look(|state| state.peers.get(id).is_some_and(|known| known.kept))
+    }
+
     /// mDNS shows a device no longer.
     pub fn peer_vanished(&self, id: DeviceId) {
         self.update(|state| state.peers.vanished(&id));
