@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// So many files, and as many folders, are held open for one transfer: with the transfers that run at a time, far below
-/// the 1,024 that a process has by default.
-const KEPT: usize = 32;
+/// So many files, and as many folders, are held open for one transfer: more than pieces are in flight at a time, and for
+/// the sixteen transfers that run at a time still below the 1,024 that a process has by default.
+const KEPT: usize = 16;
 
 /// Things by number, the one used last at the end.
 #[derive(Debug)]

@@ -1,6 +1,11 @@
 //! Large files: piece by piece, in any order, each verified before it is written.
 
-use std::{fs::File, ops::Range, os::unix::fs::FileExt, sync::Arc};
+use std::{
+    fs::File,
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::{Arc, PoisonError},
+};
 
 use rustix::{
     fs::{FallocateFlags, Mode, SeekFrom, fallocate, fchmod, fstat, ftruncate, seek},
@@ -173,6 +178,10 @@ impl Staging {
 
     /// The file, made with all its room where it is not there yet.
     pub(super) fn partial(&self, no: u32) -> Result<Arc<Partial>, Error> {
+        if let Some(partial) = self.partials.get(no) {
+            return Ok(partial);
+        }
+        let _one_at_a_time = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(partial) = self.partials.get(no) {
             return Ok(partial);
         }

@@ -48,8 +48,11 @@ pub use undo::{Undone, undo};
 
 use super::{Error, FileName, Item, Manifest, Value, dir::Dir, recent::Recent};
 
-/// One transfer that is being received. Its verbs may be called from several threads at once; two for the same entry
-/// may not.
+/// One transfer that is being received. Pieces and small files may be written from several threads at once, those of one
+/// file too; `finish_file`, `skip`, `forget` and the reuse of a file come when nobody else writes to it.
+///
+/// After `open`: `verify_claims` where it `is_verified` not, then `prepare`, then what is missing, then `commit`, which
+/// may be repeated, then `discard`.
 pub struct Staging {
     key: TransferKey,
     root_path: PathBuf,
@@ -64,6 +67,8 @@ pub struct Staging {
     folding: Folding,
     folders: Recent<Dir>,
     partials: Recent<Partial>,
+    /// Held while a file is opened for the first piece of it, as several may come at once.
+    opening: Mutex<()>,
     verified: AtomicBool,
     poisoned: AtomicBool,
 }
@@ -95,6 +100,7 @@ impl Staging {
             manifest,
             folders: Recent::new(),
             partials: Recent::new(),
+            opening: Mutex::new(()),
             verified: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
         };
@@ -179,7 +185,7 @@ impl Staging {
     ///
     /// # Errors
     /// Where the kernel refuses; then some of it is gone.
-    pub fn discard(self) -> Result<(), Error> {
+    pub fn discard(&self) -> Result<(), Error> {
         place::remove_home(&self.root_path, &self.root, self.key)
     }
 

@@ -21,11 +21,16 @@ use crate::files::{
 const KEY: TransferKey = TransferKey([7; 16]);
 
 /// A folder to send from, a folder to receive into, and a canary beside both.
-struct Given(tempfile::TempDir);
+struct Given {
+    root: PathBuf,
+    /// Removes it all at the end.
+    _temp: Option<tempfile::TempDir>,
+}
 
 impl Given {
     fn new() -> Self {
-        let given = Self(tempfile::tempdir().unwrap());
+        let temp = tempfile::tempdir().unwrap();
+        let given = Self { root: temp.path().to_owned(), _temp: Some(temp) };
         for dir in ["src", "inbox", "state", "notes", "canary"] {
             fs::create_dir(given.path(dir)).unwrap();
         }
@@ -34,7 +39,7 @@ impl Given {
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.root.join(name)
     }
 
     fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
@@ -284,6 +289,28 @@ fn after_a_power_cut_only_what_is_true_is_kept() {
     given.commit(&staging, Conflict::Rename).unwrap();
     assert_eq!(fs::read(given.path("inbox/large")).unwrap(), vec![9; 4 << 20]);
     assert_eq!(given.read("inbox/tree/durable"), "durable");
+}
+
+#[test]
+fn pieces_of_one_file_come_from_many_threads_at_once() {
+    let given = Given::new();
+    given.write("src/tree/large", (0..16 << 20).map(|i| (i / 13) as u8).collect::<Vec<_>>());
+    let (source, staging) = (given.source(), given.staging());
+
+    std::thread::scope(|scope| {
+        for first in 0..8 {
+            let (source, staging) = (&source, &staging);
+            scope.spawn(move || {
+                for piece in [first, first + 8] {
+                    let read = source.read_piece(2, piece, Vec::new()).unwrap();
+                    staging.write_piece(2, piece, &read.bytes, &read.value).unwrap();
+                }
+            });
+        }
+    });
+
+    assert_eq!(missing(&staging, 2), Vec::<u64>::new());
+    assert_eq!(staging.finish_file(2).unwrap(), source.layer(2, &never()).unwrap().0);
 }
 
 #[test]
@@ -623,6 +650,80 @@ proptest! {
     }
 }
 
+#[test]
+fn a_full_disk_stops_one_file_and_goes_on_when_there_is_room() {
+    const NAME: &str = "files::cage::tests::a_full_disk_stops_one_file_and_goes_on_when_there_is_room";
+    let Some(disk) = crate::files::testing::small_disk(NAME, 32) else { return };
+    let given = Given::new();
+    let (inbox, state) = (disk.join("inbox"), given.path("state"));
+    fs::create_dir(&inbox).unwrap();
+    let room = crate::files::Room::at(&inbox).unwrap();
+    assert!(room.fits(4 << 20, 1) && room.fits(31 << 20, 1) && !room.fits(64 << 20, 1));
+    given.staging_of(&[file(0, b"huge", 64 << 20), file(0, b"some", 4 << 20), file(0, b"small", 3)]).discard().unwrap();
+    let root = staging_root_for(&inbox, &state);
+    assert_eq!(root, inbox.join(STAGING_NAME));
+    let staging = Staging::open(&root, KEY, Arc::new(Manifest::open(&given.path("notes/manifest")).unwrap())).unwrap();
+    let bytes = vec![1; 1 << 20];
+    let write = |no, piece, size| staging.write_piece(no, piece, &bytes, &piece_value(piece, &bytes, size).unwrap());
+
+    assert!(write(1, 0, 64 << 20).unwrap_err().is_no_space(), "before the first byte is written");
+    (0..4).for_each(|piece| write(2, piece, 4 << 20).unwrap());
+    fs::write(disk.join("ballast"), vec![1; 40 << 20]).unwrap_err();
+    assert!(staging.write_small(&[small(3, b"abc")]).unwrap_err().is_no_space());
+    fs::remove_file(disk.join("ballast")).unwrap();
+    assert_eq!(staging.write_small(&[small(3, b"abc")]).unwrap().files, 1);
+
+    staging.finish_file(2).unwrap();
+    staging.skip(1, SkipReason::Unstorable).unwrap();
+    staging.commit(&inbox, Conflict::Rename, &given.path("notes/listing")).unwrap();
+    staging.discard().unwrap();
+    let names: Vec<_> = fs::read_dir(&inbox).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+}
+
+/// `cargo test -p sharekarod --lib --features crash-points killed`
+#[cfg(feature = "crash-points")]
+#[test]
+fn whatever_is_killed_anywhere_goes_on_and_ends_the_same() {
+    const DIR: &str = "SHAREKARO_TEST_CRASH_DIR";
+    const NAME: &str = "files::cage::tests::whatever_is_killed_anywhere_goes_on_and_ends_the_same";
+    let finish = |given: &Given| {
+        let staging = given.staging();
+        receive(&SourceTree::open(&given.path("notes")).unwrap(), &staging);
+        given.commit(&staging, Conflict::Overwrite).unwrap();
+        staging.discard().unwrap();
+    };
+    if let Some(root) = std::env::var_os(DIR) {
+        finish(&Given { root: root.into(), _temp: None });
+        return;
+    }
+    let points = ["small-written", "R4", "R5", "R7", "commit-noted", "commit-moved", "commit-exchanged", "commit-placed", "R8"];
+    for point in points {
+        let given = Given::new();
+        given.write("src/a", "new a");
+        given.write("src/large", (0..3 << 20).map(|i| (i / 11) as u8).collect::<Vec<_>>());
+        given.write("src/tree/b", "new b");
+        given.write("src/tree/c", "new c");
+        given.write("inbox/a", "old a");
+        given.write("inbox/tree/b", "old b");
+        given.source();
+
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let status = child.args(["--exact", NAME]).env(DIR, &given.root).env("SHAREKARO_CRASH_AT", point).output().unwrap().status;
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "{point} was not reached");
+        assert!(["old a", "new a"].contains(&given.read("inbox/a").as_str()), "there is never nothing: {point}");
+        finish(&given);
+
+        assert_eq!(given.names("inbox"), ["a", "a (2)", "large", "tree"], "{point}");
+        assert_eq!(given.names("inbox/tree"), ["b", "b (2)", "c"], "{point}");
+        for (name, content) in [("a", "new a"), ("a (2)", "old a"), ("tree/b", "new b"), ("tree/b (2)", "old b"), ("tree/c", "new c")] {
+            assert_eq!(given.read(&format!("inbox/{name}")), content, "{point}");
+        }
+        assert!(fs::read(given.path("inbox/large")).unwrap() == fs::read(given.path("src/large")).unwrap(), "{point}");
+        assert_eq!(given.names("state"), [""; 0], "{point}");
+    }
+}
+
 /// `cargo test --release -p sharekarod --lib -- --ignored --nocapture measures`
 #[test]
 #[ignore = "a measurement: run it alone, built for release"]
@@ -650,4 +751,31 @@ fn measures_small_files_a_second() {
     given.commit(&staging, Conflict::Rename).unwrap();
     let rate = |time: std::time::Duration| f64::from(FILES) / time.as_secs_f64();
     println!("files a second: written {:.0}, durable {:.0}, in place {:.0}", rate(written), rate(synced), rate(begun.elapsed()));
+}
+
+#[test]
+#[ignore = "a measurement: run it alone, built for release"]
+fn measures_a_manifest_of_a_million_entries() {
+    let given = Given::new();
+    const ENTRIES: u32 = 1_000_000;
+    let entry = |no: u32| match no % 1000 {
+        1 => folder(0, format!("folder {no}").as_bytes()),
+        _ => file((no - 1) / 1000 * 1000 + 1, format!("a file with a name {no}").as_bytes(), 5),
+    };
+    let files = u64::from(ENTRIES - ENTRIES / 1000);
+    let totals = Totals { bytes: files * 5, files, entries: ENTRIES.into() };
+    let memory = || fs::read_to_string("/proc/self/status").unwrap().lines().find(|line| line.starts_with("VmHWM")).unwrap().to_owned();
+    println!("before: {}", memory());
+    let begun = std::time::Instant::now();
+    let mut intake = Intake::open(&given.path("notes/manifest"), totals).unwrap();
+    let mut no = 1;
+    while no <= ENTRIES {
+        let page: Vec<u8> = (no..no + 5000).flat_map(|no| encode_frame(&entry(no))).collect();
+        no += intake.append(&page).unwrap();
+    }
+    let manifest = intake.finish().unwrap();
+    println!("taken in after {:?}: {}", begun.elapsed(), memory());
+    let staging = Staging::open(&given.path("state/partial"), KEY, Arc::new(manifest)).unwrap();
+    staging.prepare(&never()).unwrap();
+    println!("prepared after {:?}: {}", begun.elapsed(), memory());
 }

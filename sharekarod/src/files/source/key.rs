@@ -12,7 +12,7 @@ use rustix::fs::Stat;
 pub(super) const KEY_BYTES: usize = 40;
 
 /// What the kernel says of a file. Two equal keys mean the same content; whoever remembers hashes, remembers them under
-/// this.
+/// this. After a medium was taken out and put back, the same file may have another key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct HashKey {
     /// Which file system.
@@ -37,6 +37,13 @@ impl HashKey {
             mtime_ns: nanos(stat.st_mtime, stat.st_mtime_nsec),
             ctime_ns: nanos(stat.st_ctime, stat.st_ctime_nsec),
         }
+    }
+
+    /// Whether both are the same state of what has the same name. Nobody can set the time of a change, so that even a
+    /// file that was put in another's place shows; the numbers of device and file say nothing more, and change when a
+    /// medium is put back (the device) or by themselves (files on vfat).
+    pub fn is_same_state(&self, other: &Self) -> bool {
+        (self.size, self.mtime_ns, self.ctime_ns) == (other.size, other.mtime_ns, other.ctime_ns)
     }
 
     /// Whether the file was last touched so long before `now_ns` that a change since would show. Clocks of file systems
@@ -101,6 +108,16 @@ mod tests {
         assert_eq!(read_key(&file, 3).unwrap(), key(3));
         assert_eq!(read_key(&file, 1).unwrap(), key(1));
         assert!(read_key(&file, 4).is_err());
+    }
+
+    #[test]
+    fn a_medium_that_was_put_back_holds_the_same_files() {
+        let key = HashKey { dev: 1, ino: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
+
+        assert!(key.is_same_state(&HashKey { dev: 9, ino: 9, ..key }));
+        for other in [HashKey { size: 9, ..key }, HashKey { mtime_ns: 9, ..key }, HashKey { ctime_ns: 9, ..key }] {
+            assert!(!key.is_same_state(&other));
+        }
     }
 
     #[test]

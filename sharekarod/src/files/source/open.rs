@@ -43,7 +43,7 @@ impl SourceTree {
     /// Whether the open file is still what was walked.
     pub(super) fn unchanged(&self, file: &File, no: u32, key: &HashKey) -> Result<(), SourceError> {
         let stat = fs::fstat(file).map_err(|e| self.unreadable(no, e.into()))?;
-        match HashKey::of(&stat) == *key && file_type(&stat) == FileType::RegularFile {
+        match HashKey::of(&stat).is_same_state(key) && file_type(&stat) == FileType::RegularFile {
             true => Ok(()),
             false if stat.st_nlink == 0 => Err(self.unreadable(no, Errno::NOENT.into())),
             false => Err(SourceError::Changed(no)),

@@ -45,6 +45,30 @@ pub(super) struct Place {
     pub(super) existed: bool,
 }
 
+/// The way to a folder of the cage, and where that went.
+#[derive(Default)]
+struct Way {
+    folder: u32,
+    staged: Vec<FileName>,
+    place: Option<Place>,
+}
+
+impl Way {
+    /// Where something in the folder went.
+    fn place_of(&self, name: &FileName, intents: &Intents) -> Result<Option<Place>, Error> {
+        let staged: Vec<_> = self.staged.iter().chain([name]).cloned().collect();
+        if let Some(intent) = intents.get(&staged) {
+            let names = intent.placed().ok_or(Error::Note("an intent with a name that is none"))?;
+            return Ok(Some(Place { names, existed: matches!(intent.step(), Step::Same | Step::Merge) }));
+        }
+        // What stood in a folder that was joined with another has an intent of its own, or was never moved.
+        Ok(self.place.as_ref().filter(|place| !place.existed).map(|place| {
+            let names = place.names.iter().chain([name]).cloned().collect();
+            Place { names, existed: false }
+        }))
+    }
+}
+
 impl Staging {
     /// Moves everything into the destination, makes it durable there, and writes a listing of it. May be repeated until
     /// it succeeds, and after it did.
@@ -144,22 +168,19 @@ impl Staging {
         Ok(count)
     }
 
-    /// Where an entry went: as the innermost thing on the way to it that was moved as a whole.
-    pub(super) fn place_of(&self, no: u32, intents: &Intents) -> Result<Option<Place>, Error> {
-        let staged = self.staged_names(no)?;
-        for end in (1..=staged.len()).rev() {
-            let (way, below) = staged.split_at(end);
-            let Some(intent) = intents.get(way) else { continue };
-            let mut names = intent.placed().ok_or(Error::Note("an intent with a name that is none"))?;
-            let existed = matches!(intent.step(), Step::Same | Step::Merge);
-            if existed && !below.is_empty() {
-                // It stood in a folder that was joined with another, and was never moved out of there.
-                return Ok(None);
-            }
-            names.extend_from_slice(below);
-            return Ok(Some(Place { names, existed }));
+    fn place_of(&self, no: u32, intents: &Intents) -> Result<Option<Place>, Error> {
+        let item = self.manifest.get(no)?;
+        self.way_to(item.parent, intents)?.place_of(&self.name(no, &item), intents)
+    }
+
+    /// Where the folder with this number was and went: as the innermost thing on the way to it that was moved as a whole.
+    fn way_to(&self, folder: u32, intents: &Intents) -> Result<Way, Error> {
+        let mut way = Way { folder, ..Way::default() };
+        for name in self.staged_names(folder)? {
+            way.place = way.place_of(&name, intents)?;
+            way.staged.push(name);
         }
-        Ok(None)
+        Ok(way)
     }
 
     fn staged_names(&self, no: u32) -> Result<Vec<FileName>, Error> {
@@ -176,9 +197,16 @@ impl Staging {
     fn write_listing(&self, destination: &Path, placed: &Dir, intents: &Intents, listing_path: &Path) -> Result<Vec<Placed>, Error> {
         let mut writer = ListingWriter::create(listing_path)?;
         let mut tops = Vec::new();
+        let mut way = Way::default();
         for item in self.manifest.iter_from(1) {
             let (no, item) = item?;
-            let Some(place) = self.place_of(no, intents)?.filter(|_| !matches!(self.state(no), EntryState::Skipped(_))) else { continue };
+            if way.folder != item.parent {
+                way = self.way_to(item.parent, intents)?;
+            }
+            if matches!(self.state(no), EntryState::Skipped(_)) {
+                continue;
+            }
+            let Some(place) = way.place_of(&self.name(no, &item), intents)? else { continue };
             writer.add(placed, no, &item, &place, self.hash(no))?;
             if item.parent == 0 {
                 let path = place.names.iter().fold(destination.to_owned(), |path, name| path.join(name.as_os_str()));
