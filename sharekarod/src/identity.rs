@@ -16,8 +16,7 @@ use ring::{
 };
 use sharekaro_proto::DeviceId;
 
-#[path = "words.rs"]
-pub mod words;
+use crate::words;
 
 /// The name of the key file in the state directory.
 const KEY_FILENAME: &str = "identity.key";
