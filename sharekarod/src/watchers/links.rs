@@ -221,17 +221,11 @@ async fn clock_jumped(clock: Option<&AsyncFd<OwnedFd>>) {
 }
 
 #[cfg(test)]
-#[path = "own_network.rs"]
-pub(super) mod own_network;
-
-#[cfg(test)]
 mod tests {
     use tokio::time::timeout;
 
-    use super::{
-        own_network::{ip, own_network},
-        *,
-    };
+    use super::*;
+    use crate::watchers::own_network::{ip, own_network};
 
     #[test]
     fn the_name_of_an_interface_tells_whether_it_leads_to_a_lan() {

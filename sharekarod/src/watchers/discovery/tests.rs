@@ -1,5 +1,5 @@
 use super::*;
-use crate::watchers::links::own_network::{ip, own_network};
+use crate::watchers::own_network::{ip, own_network};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
