@@ -158,6 +158,10 @@ fn is_ours(stream: &Stream) -> bool {
 fn private_dir(dir: &Path) -> Result<(), Error> {
     let failed = |source| Error::Io { path: dir.into(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    let above = fs::metadata(dir.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
+    if !keeps_what_is_in_it(above.uid(), above.permissions().mode(), rustix::process::geteuid().as_raw()) {
+        return Err(Error::Folder { path: dir.into(), why: "others can put another in its place, as the folder above it is open to them" });
+    }
     let metadata = fs::symlink_metadata(dir).map_err(failed)?;
     if !metadata.is_dir() {
         return Err(Error::Folder { path: dir.into(), why: "it is a link or a file" });
@@ -169,6 +173,14 @@ fn private_dir(dir: &Path) -> Result<(), Error> {
         fs::set_permissions(dir, fs::Permissions::from_mode(0o700)).map_err(failed)?;
     }
     Ok(())
+}
+
+/// Whether nobody but us and root can rename what is ours in a folder of this owner and mode: `/tmp` yes (sticky), a
+/// folder that somebody else made there before us no.
+fn keeps_what_is_in_it(owner: u32, mode: u32, ours: u32) -> bool {
+    const STICKY: u32 = 0o1000;
+    const OTHERS_WRITE: u32 = 0o002;
+    (owner == ours || owner == 0) && (mode & OTHERS_WRITE == 0 || mode & STICKY != 0)
 }
 
 /// The lock beside the socket, with our process number in it for whoever comes second.
@@ -220,6 +232,19 @@ mod tests {
     fn a_link_in_place_of_the_folder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/tmp", dir.path().join("sharekaro")).unwrap();
+
+        assert!(matches!(private_dir(&dir.path().join("sharekaro")), Err(Error::Folder { .. })));
+    }
+
+    #[test]
+    fn a_folder_that_others_can_exchange_is_refused() {
+        for (owner, mode, keeps) in
+            [(1000, 0o700, true), (0, 0o1777, true), (0, 0o755, true), (1000, 0o775, true), (1001, 0o700, false), (0, 0o777, false)]
+        {
+            assert_eq!(keeps_what_is_in_it(owner, mode, 1000), keeps, "{owner} {mode:o}");
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
 
         assert!(matches!(private_dir(&dir.path().join("sharekaro")), Err(Error::Folder { .. })));
     }

@@ -11,10 +11,17 @@ mod peers;
 mod status;
 mod transfers;
 
-use axum::{Json, Router, routing::get};
-use sharekaro_proto::{ErrorBody, ErrorCode, control::routes};
+use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoResponse};
+use bytes::Bytes;
+use sharekaro_proto::{
+    ErrorBody, ErrorCode,
+    control::{error::ErrorReply, routes},
+};
 use tokio_util::sync::CancellationToken;
-use utoipa::OpenApi;
+use utoipa::{
+    OpenApi,
+    openapi::{ContentBuilder, Ref, ResponseBuilder},
+};
 use utoipa_axum::{router::OpenApiRouter, routes as each};
 
 use self::body::Failure;
@@ -23,8 +30,14 @@ use crate::engine::Engine;
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 1 << 20;
 
+/// The longest receipt, in bytes: it names every file of a transfer.
+const RECEIPT_MAX: usize = 64 << 20;
+
 #[derive(OpenApi)]
-#[openapi(info(title = "ShareKaro control API", description = "What frontends ask of the daemon, on this machine only."))]
+#[openapi(
+    info(title = "ShareKaro control API", description = "What frontends ask of the daemon, on this machine only."),
+    components(schemas(ErrorReply))
+)]
 struct Description;
 
 /// What every handler gets.
@@ -32,14 +45,14 @@ struct Description;
 struct Door {
     engine: Engine,
     shutdown: CancellationToken,
+    description: Bytes,
 }
 
 /// All routes.
 pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
-    let (router, description) = table().split_for_parts();
-    let description = Json(description);
+    let (router, description) = described();
+    let description = serde_json::to_vec(&description).unwrap_or_default(); // our own types: they are JSON
     router
-        .route(routes::OPENAPI, get(move || std::future::ready(description.clone())))
         .fallback(|| async {
             Failure(ErrorBody::new(ErrorCode::NotFound, "there is no such path").hint("GET /v1/openapi.json lists them"))
         })
@@ -47,11 +60,31 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
             Failure(ErrorBody::new(ErrorCode::Usage, "this path does not take this method").hint("GET /v1/openapi.json tells which"))
         })
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
-        .with_state(Door { engine, shutdown })
+        .with_state(Door { engine, shutdown, description: description.into() })
+}
+
+/// This API as OpenAPI 3.
+#[utoipa::path(get, path = routes::OPENAPI, responses((status = 200, body = serde_json::Value)))]
+async fn openapi(State(door): State<Door>) -> impl IntoResponse {
+    ([(CONTENT_TYPE, "application/json")], door.description)
+}
+
+/// The routes, and their description with what every one of them may answer instead.
+fn described() -> (Router<Door>, utoipa::openapi::OpenApi) {
+    let (router, mut description) = table().split_for_parts();
+    let body = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorReply"))).build();
+    let refused = ResponseBuilder::new().description("What went wrong").content("application/json", body).build();
+    for item in description.paths.paths.values_mut() {
+        for operation in [&mut item.get, &mut item.post, &mut item.delete].into_iter().flatten() {
+            operation.responses.responses.insert("default".to_owned(), refused.clone().into());
+        }
+    }
+    (router, description)
 }
 
 fn table() -> OpenApiRouter<Door> {
     OpenApiRouter::with_openapi(Description::openapi())
+        .routes(each!(openapi))
         .routes(each!(status::status))
         .routes(each!(status::identity))
         .routes(each!(status::config))
@@ -78,7 +111,7 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(transfers::limit))
         .routes(each!(transfers::priority))
         .routes(each!(transfers::receipt))
-        .routes(each!(transfers::verify_receipt))
+        .merge(OpenApiRouter::new().routes(each!(transfers::verify_receipt)).layer(axum::extract::DefaultBodyLimit::max(RECEIPT_MAX)))
         .routes(each!(inbox::inbox))
         .routes(each!(inbox::accept))
         .routes(each!(inbox::decline))
@@ -89,7 +122,7 @@ fn table() -> OpenApiRouter<Door> {
 /// # Errors
 /// It cannot be written as JSON.
 pub fn description() -> serde_json::Result<String> {
-    let mut text = serde_json::to_string_pretty(&table().split_for_parts().1)?;
+    let mut text = serde_json::to_string_pretty(&described().1)?;
     text.push('\n');
     Ok(text)
 }
@@ -109,5 +142,34 @@ mod tests {
         let committed = std::fs::read_to_string(path).unwrap_or_default();
 
         assert!(committed == now, "openapi.json is not current: run UPDATE=1 cargo test -p sharekarod the_committed_description");
+    }
+
+    /// Agreed on and not served yet; who serves one takes it out here.
+    const NOT_SERVED: [&str; 2] = [routes::TRANSFER_EXPLAIN, routes::PEER_BENCH];
+
+    #[test]
+    fn every_agreed_path_is_served_and_described() {
+        let source = include_str!("../../../../sharekaro-proto/src/control/routes.rs");
+        let agreed = source.split('"').filter(|text| text.starts_with("/v1/"));
+        let (_, description) = described();
+
+        let missing: Vec<&str> = agreed.filter(|path| !path.contains('%') && !description.paths.paths.contains_key(*path)).collect();
+
+        assert_eq!(missing, NOT_SERVED);
+    }
+
+    #[test]
+    fn every_request_may_be_refused_in_the_one_way() {
+        let description: serde_json::Value = serde_json::from_str(&description().unwrap()).unwrap();
+
+        for name in ["ErrorReply", "ErrorBody", "ErrorCode"] {
+            assert!(description["components"]["schemas"][name].is_object(), "{name} is not described");
+        }
+        for (path, item) in description["paths"].as_object().unwrap() {
+            for operation in item.as_object().unwrap().values() {
+                let refused = &operation["responses"]["default"]["content"]["application/json"]["schema"]["$ref"];
+                assert_eq!(refused, "#/components/schemas/ErrorReply", "{path}");
+            }
+        }
     }
 }
