@@ -16,6 +16,7 @@ use crate::commands::{
     pair::Pair,
     peer::PeerVerb,
     peers::Peers,
+    receipt::ReceiptVerb,
     send::Send,
     status::{Config, Identity, Status},
     transfer::TransferVerb,
@@ -68,9 +69,12 @@ pub(crate) enum Command {
     Send(Send),
     /// All transfers
     Transfers(Transfers),
-    /// One transfer: show, pause, resume, cancel, retry
+    /// One transfer: show, pause, resume, cancel, limit, prio, retry
     #[command(subcommand)]
     Transfer(TransferVerb),
+    /// Proof of what was received: show, verify
+    #[command(subcommand)]
+    Receipt(ReceiptVerb),
     /// What waits for an answer and what came: list, accept, decline
     Inbox(Inbox),
     /// Everything that happens, as it happens
@@ -170,6 +174,11 @@ mod tests {
             "sharectl transfer resume t8",
             "sharectl transfer cancel t8",
             "sharectl transfer retry t8",
+            "sharectl transfer limit t8 2000000",
+            "sharectl transfer limit t8 none",
+            "sharectl transfer prio t8 high",
+            "sharectl receipt show t8",
+            "sharectl receipt verify receipt.json",
             "sharectl inbox",
             "sharectl inbox list",
             "sharectl inbox accept t8 --to Movies",

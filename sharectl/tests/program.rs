@@ -281,3 +281,23 @@ fn a_forgotten_peer_is_one_document() {
 
     assert_eq!((said.code(), said.last()), (0, json!({ "forgotten": "k:abcd" })));
 }
+
+#[test]
+fn a_receipt_that_is_false_or_broken_ends_with_10() {
+    let receipt = json!({ "from": "a".repeat(52), "to": "a".repeat(52), "at": "2026-01-01T00:00:00Z", "files": [], "signature": "00" });
+    for (verdict, written, code) in [
+        (true, receipt.to_string(), 0),
+        (false, receipt.to_string(), 10),
+        (true, receipt.to_string().replace("aa", "a1"), 10),
+        (true, "{".into(), 10),
+    ] {
+        let daemon = Daemon::new(vec![("POST /v1/receipts/verify", 200, json!({ "valid": verdict }))], vec![]);
+        let path = daemon.file("receipt.json");
+        std::fs::write(&path, &written).unwrap();
+
+        let said = daemon.ctl(&["receipt", "verify", "receipt.json", "--json"]);
+
+        assert_eq!((said.code(), said.last()["valid"].as_bool()), (code, Some(code == 0)), "{written}");
+    }
+    assert_eq!(Daemon::new(vec![], vec![]).ctl(&["receipt", "verify", "missing.json"]).code(), 8);
+}

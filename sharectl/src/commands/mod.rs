@@ -9,6 +9,7 @@ mod invite;
 pub(crate) mod pair;
 pub(crate) mod peer;
 pub(crate) mod peers;
+pub(crate) mod receipt;
 pub(crate) mod send;
 mod signals;
 pub(crate) mod status;
@@ -43,6 +44,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Send(it) => it.run(&client, screen).await,
         Command::Transfers(it) => it.run(&client, screen).await,
         Command::Transfer(it) => it.run(&client, screen).await,
+        Command::Receipt(it) => it.run(&client, screen).await,
         Command::Inbox(it) => it.run(&client, screen).await,
         Command::Events(it) => it.run(&client, screen).await,
         Command::Completions(_) | Command::Demo(_) => Ok(()), // these ran above, without a daemon

@@ -5,11 +5,15 @@ use jiff::Timestamp;
 use sharekaro_proto::{
     TransferId,
     client::Client,
-    control::{routes, transfer::Transfer},
+    control::{
+        routes,
+        transfer::{SetLimit, SetPriority, Transfer},
+    },
+    nouns::transfer::Priority,
 };
 
 use crate::{
-    cli::transfer_id,
+    cli::{one_of, rate, transfer_id},
     ending::End,
     print::{
         Screen,
@@ -39,11 +43,34 @@ pub(crate) enum TransferVerb {
         #[arg(value_parser = transfer_id)]
         id: TransferId,
     },
+    /// Let it take no more than so many bytes a second; the lower limit of both sides counts
+    Limit {
+        #[arg(value_parser = transfer_id)]
+        id: TransferId,
+        /// 500000, 20M, or none
+        #[arg(value_parser = limit)]
+        rate: Limit,
+    },
+    /// Let it go before or after others
+    Prio {
+        #[arg(value_parser = transfer_id)]
+        id: TransferId,
+        #[arg(value_parser = one_of(Priority::ALL, Priority::word))]
+        priority: Priority,
+    },
     /// Try now what waits, or once more what ended
     Retry {
         #[arg(value_parser = transfer_id)]
         id: TransferId,
     },
+}
+
+/// Bytes a second; without a number as many as go.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Limit(Option<u64>);
+
+fn limit(text: &str) -> Result<Limit, String> {
+    if text.eq_ignore_ascii_case("none") { Ok(Limit(None)) } else { rate(text).map(|rate| Limit(Some(rate))) }
 }
 
 impl TransferVerb {
@@ -57,8 +84,22 @@ impl TransferVerb {
             Self::Pause { id } => client.post(&path(routes::TRANSFER_PAUSE, id)).await?,
             Self::Resume { id } => client.post(&path(routes::TRANSFER_RESUME, id)).await?,
             Self::Cancel { id } => client.post(&path(routes::TRANSFER_CANCEL, id)).await?,
+            Self::Limit { id, rate } => client.post_with(&path(routes::TRANSFER_LIMIT, id), &SetLimit { rate: rate.0 }).await?,
+            Self::Prio { id, priority } => client.post_with(&path(routes::TRANSFER_PRIORITY, id), &SetPriority { priority }).await?,
             Self::Retry { id } => client.post(&path(routes::TRANSFER_RETRY, id)).await?,
         };
         screen.say(&transfer, || line(&transfer))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_is_a_rate_or_none() {
+        assert_eq!(limit("none"), Ok(Limit(None)));
+        assert_eq!(limit("2M"), Ok(Limit(Some(2 << 20))));
+        assert!(limit("0").is_err() && limit("nothing").is_err());
     }
 }

@@ -1,0 +1,91 @@
+//! `receipt VERB`: proof of what was received, signed by the receiver.
+
+use std::{fs::File, io::Read, path::PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+use sharekaro_proto::{
+    ErrorBody, ErrorCode, TransferId,
+    client::Client,
+    control::{
+        routes,
+        transfer::{Receipt, ReceiptVerdict},
+    },
+    nouns::text::Shown,
+};
+
+use crate::{
+    cli::transfer_id,
+    ending::End,
+    print::{Screen, quantity::size, table},
+};
+
+/// The daemon reads no longer one.
+const RECEIPT_MAX: u64 = 64 << 20;
+
+#[derive(Subcommand, Debug)]
+pub(crate) enum ReceiptVerb {
+    /// The receipt of a transfer that was delivered (with --json: what `verify` takes)
+    Show {
+        #[arg(value_parser = transfer_id)]
+        id: TransferId,
+    },
+    /// Whether a receipt in a file is true, whoever it is from
+    Verify { file: PathBuf },
+}
+
+/// What was found, for programs.
+#[derive(Serialize)]
+struct Verdict {
+    valid: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorBody>,
+}
+
+impl ReceiptVerb {
+    pub(crate) async fn run(self, client: &Client, screen: &Screen) -> Result<(), End> {
+        match self {
+            Self::Show { id } => {
+                let receipt: Receipt = client.get(&routes::fill(routes::TRANSFER_RECEIPT, &id.to_string())).await?;
+                screen.say(&receipt, || shown(&receipt))
+            }
+            Self::Verify { file } => {
+                // what is no receipt at all is a false one too: whoever changed it may have broken its form
+                let valid = match read(&file)? {
+                    Some(receipt) => client.post_with::<_, ReceiptVerdict>(routes::RECEIPTS_VERIFY, &receipt).await?.valid,
+                    None => false,
+                };
+                judge(valid, screen)
+            }
+        }
+    }
+}
+
+fn judge(valid: bool, screen: &Screen) -> Result<(), End> {
+    if valid {
+        return screen.say(&Verdict { valid, error: None }, || "The receipt is true: its receiver signed exactly this.".to_owned());
+    }
+    let error = ErrorBody::new(ErrorCode::Integrity, "the receipt is false: its receiver did not sign this");
+    screen.failure(&error);
+    screen.say(&Verdict { valid, error: Some(error) }, String::new)?;
+    Err(End::Told(ErrorCode::Integrity.exit_code()))
+}
+
+/// The receipt in a file; `None` where it holds something else.
+fn read(path: &std::path::Path) -> Result<Option<Receipt>, ErrorBody> {
+    let mut bytes = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(RECEIPT_MAX).read_to_end(&mut bytes));
+    read.map_err(|error| ErrorBody::new(ErrorCode::LocalFile, format!("cannot read {}: {error}", Shown(&path.to_string_lossy()))))?;
+    Ok(serde_json::from_slice(&bytes).ok())
+}
+
+fn shown(receipt: &Receipt) -> String {
+    let head = [
+        ("from", receipt.from.grouped()),
+        ("to", receipt.to.grouped()),
+        ("at", receipt.at.clone()),
+        ("signature", receipt.signature.clone()),
+    ];
+    let rows = receipt.files.iter().map(|file| [file.path.clone(), size(file.size), file.hash.clone()]);
+    format!("{}\n\n{}", table::pairs(head), table::table(["FILE", "SIZE", "BLAKE3"], rows))
+}
