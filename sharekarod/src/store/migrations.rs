@@ -33,7 +33,24 @@ const STEPS: &[M<'_>] = &[M::up(
          record     TEXT NOT NULL,
          UNIQUE (direction, peer, key)
      ) STRICT;
-     CREATE INDEX transfers_by_state ON transfers (state, id);",
+     CREATE INDEX transfers_by_state ON transfers (state, id);
+     CREATE TABLE contents (
+         hash BLOB NOT NULL CHECK (length(hash) = 32),
+         path BLOB NOT NULL,
+         size INTEGER NOT NULL,
+         PRIMARY KEY (hash, path)
+     ) STRICT, WITHOUT ROWID;
+     CREATE INDEX contents_by_size ON contents (size);
+     CREATE INDEX contents_by_path ON contents (path);
+     CREATE TABLE hashes (
+         dev      INTEGER NOT NULL,
+         ino      INTEGER NOT NULL,
+         size     INTEGER NOT NULL,
+         mtime_ns INTEGER NOT NULL,
+         ctime_ns INTEGER NOT NULL,
+         hash     BLOB NOT NULL CHECK (length(hash) = 32),
+         PRIMARY KEY (dev, ino)
+     ) STRICT, WITHOUT ROWID;",
 )];
 
 pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {

@@ -3,6 +3,7 @@
 //! One connection behind a lock, used from blocking threads. A write says how durable it has to be: `Durable` has
 //! reached the disk when it returns, `Soon` survives a killed process at once and a power cut a little later.
 
+pub mod contents;
 mod migrations;
 pub mod peers;
 pub mod settings;

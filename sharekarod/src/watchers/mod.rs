@@ -52,7 +52,9 @@ async fn watch_discovery(engine: &Engine, mut discovery: Discovery, shutdown: &C
             () = shutdown.cancelled() => break,
         };
         match discovery.health().problem {
-            Some(problem) => engine.warn("no_mdns", format!("mDNS does not work: {problem}"), "other devices are reached with `sharectl peer add HOST`"),
+            Some(problem) => {
+                engine.warn("no_mdns", format!("mDNS does not work: {problem}"), "other devices are reached with `sharectl peer add HOST`")
+            }
             None => engine.unwarn("no_mdns"),
         }
         match sighting {

@@ -69,6 +69,10 @@ impl Engine {
         }
         let took = (clock::now_ms() - record.created_ms) as f64 / 1e3;
         tracing::info!(id = %record.id, peer = %self.label(record.peer), bytes = record.bytes_total, seconds = took, "sent");
+        if let Ok(source) = self.source(&record).await {
+            let (engine, record) = (self.clone(), self.record(record.id).unwrap_or(record.clone()));
+            self.spawn(async move { engine.remember_hashes(&record, source).await });
+        }
         self.inner.jobs.of(record.id).wake();
         Answer::ok(None)
     }

@@ -1,6 +1,9 @@
 //! Fetching one planned work: ask, take the bytes, verify and write them on a blocking thread.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::{Buf, Bytes};
 use sharekaro_proto::{
@@ -10,12 +13,12 @@ use sharekaro_proto::{
 };
 
 use super::{
-    plan::{Remaining, Work},
+    plan::{Pieces, Remaining, Work},
     pull::{Counters, Stop, blocking, granted, kind_of, odd, read},
 };
 use crate::{
     engine::Engine,
-    files::{Staging, Value, cage::Small},
+    files::{Item, Staging, Value, cage::Small, piece_count},
     net::{Ask, Session},
 };
 
@@ -33,6 +36,8 @@ pub struct Fetch {
     pub key: TransferKey,
     /// Where it is written.
     pub staging: Arc<Staging>,
+    /// Where it is to go.
+    pub destination: PathBuf,
     /// Which big files are nearly here.
     pub remaining: Arc<Remaining>,
     /// How far it is.
@@ -41,14 +46,34 @@ pub struct Fetch {
 
 /// Fetches one work.
 ///
+/// Returns pieces that are to be asked for as its consequence.
+///
 /// # Errors
 /// Why the pull cannot go on.
-pub async fn run(fetch: &Fetch, work: Work) -> Result<(), Stop> {
+pub async fn run(fetch: &Fetch, work: Work) -> Result<Option<Pieces>, Stop> {
     match work {
-        Work::Pack(files) => pack(fetch, files).await,
-        Work::Piece { no, piece, len } => one_piece(fetch, no, piece, len).await,
-        Work::Finish(no) => finish(fetch, no).await,
+        Work::Pack(files) => pack(fetch, files).await?,
+        Work::Piece { no, piece, len } => one_piece(fetch, no, piece, len).await?,
+        Work::Begin(no, item) => return begin(fetch, no, item).await,
     }
+    Ok(None)
+}
+
+/// Takes of a big file what is on this machine, and says what is missing.
+async fn begin(fetch: &Fetch, no: u32, item: Item) -> Result<Option<Pieces>, Stop> {
+    let size = item.size;
+    let staging = Arc::clone(&fetch.staging);
+    let missing = |staging: Arc<Staging>| blocking(move || Ok(staging.missing(no)?));
+    let fresh = missing(Arc::clone(&staging)).await? == [0..piece_count(size)];
+    if fresh {
+        fetch.reuse_big(no, item).await?;
+    }
+    let Some(pieces) = Pieces::new(no, size, missing(staging).await?) else {
+        finish(fetch, no).await?;
+        return Ok(None);
+    };
+    fetch.remaining.expect(no, pieces.left());
+    Ok(Some(pieces))
 }
 
 async fn one_piece(fetch: &Fetch, no: u32, piece: u64, len: usize) -> Result<(), Stop> {

@@ -13,6 +13,7 @@ mod progress;
 mod pull;
 mod receipt;
 pub mod record;
+mod reuse;
 mod send;
 mod serve;
 pub mod sources;

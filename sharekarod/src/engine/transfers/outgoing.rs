@@ -108,7 +108,7 @@ fn offline(engine: &Engine, record: &Record) -> ErrorBody {
 /// Offers (again) and takes in where the transfer stands there.
 async fn offer(engine: &Engine, session: &Session, id: TransferId, source: &Source) -> Result<(), Duration> {
     let Some(record) = engine.record(id) else { return Ok(()) };
-    let request = Request { kind: Some(request::Kind::Offer(message(&record, source))) };
+    let request = Request { kind: Some(request::Kind::Offer(message(engine, &record, source))) };
     let reply = match session.request(request).await {
         Ok((reply, _)) => reply,
         Err(e) => {
@@ -135,7 +135,7 @@ async fn offer(engine: &Engine, session: &Session, id: TransferId, source: &Sour
     }
 }
 
-fn message(record: &Record, source: &Source) -> Offer {
+fn message(engine: &Engine, record: &Record, source: &Source) -> Offer {
     let (manifest, totals) = (source.tree.manifest(), source.totals);
     Offer {
         key: record.key.0.to_vec(),
@@ -146,7 +146,7 @@ fn message(record: &Record, source: &Source) -> Offer {
         note: record.note.clone(),
         expires_ms: record.expires_ms.unwrap_or_default().unsigned_abs(),
         conflict: record.conflict.map(|it| it.word().to_owned()).unwrap_or_default(),
-        manifest: whole(manifest),
+        manifest: whole(engine, source),
         paused: record.paused_here,
         priority: record.priority.word().to_owned(),
         limit: record.limit_here.unwrap_or_default(),
@@ -158,9 +158,9 @@ fn message(record: &Record, source: &Source) -> Offer {
 }
 
 /// The whole manifest, where it is short.
-fn whole(manifest: &Manifest) -> Vec<u8> {
-    match manifest.page(1, INLINE_MANIFEST_MAX) {
-        Ok((page, count)) if count == manifest.count() => page,
+fn whole(engine: &Engine, source: &Source) -> Vec<u8> {
+    match source.page(engine.store(), 1, INLINE_MANIFEST_MAX) {
+        Ok((page, count)) if count == source.tree.manifest().count() => page,
         _ => Vec::new(),
     }
 }

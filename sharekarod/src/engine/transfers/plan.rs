@@ -5,12 +5,12 @@
 use std::{
     collections::HashMap,
     ops::Range,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
 };
 
-use super::pull::Stop;
+use super::{fetch::Fetch, pull::Stop};
 pub use crate::files::cage::SMALL_MAX;
-use crate::files::{Item, Staging, piece_len};
+use crate::files::{Item, piece_len};
 
 /// The most bytes of a pack: with their heads they fit into a page.
 const PACK_BYTES: u64 = 900 << 10;
@@ -34,8 +34,43 @@ pub enum Work {
         /// Its bytes.
         len: usize,
     },
-    /// A big file of which all pieces are here.
-    Finish(u32),
+    /// A big file: what of it is on this machine, which pieces are missing.
+    Begin(u32, Item),
+}
+
+/// Pieces of one big file that are still to be asked for.
+pub struct Pieces {
+    no: u32,
+    size: u64,
+    /// Last first.
+    ranges: Vec<Range<u64>>,
+}
+
+impl Pieces {
+    /// What is missing of a file; `None` where nothing is.
+    pub fn new(no: u32, size: u64, mut ranges: Vec<Range<u64>>) -> Option<Self> {
+        ranges.reverse();
+        (!ranges.is_empty()).then_some(Self { no, size, ranges })
+    }
+
+    /// How many.
+    pub fn left(&self) -> u64 {
+        self.ranges.iter().map(|range| range.end - range.start).sum()
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Work;
+
+    fn next(&mut self) -> Option<Work> {
+        loop {
+            let Some(piece) = self.ranges.last_mut()?.next() else {
+                self.ranges.pop();
+                continue;
+            };
+            return piece_len(piece, self.size).map(|len| Work::Piece { no: self.no, piece, len });
+        }
+    }
 }
 
 impl Work {
@@ -44,7 +79,7 @@ impl Work {
         match self {
             Self::Pack(files) => files.iter().map(|(_, size)| *size as usize).sum(), // at most PACK_BYTES
             Self::Piece { len, .. } => *len,
-            Self::Finish(_) => 0,
+            Self::Begin(..) => 0,
         }
     }
 }
@@ -54,7 +89,8 @@ impl Work {
 pub struct Remaining(Mutex<HashMap<u32, u64>>);
 
 impl Remaining {
-    fn expect(&self, no: u32, pieces: u64) {
+    /// So many are to come.
+    pub fn expect(&self, no: u32, pieces: u64) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(no, pieces);
     }
 
@@ -78,17 +114,14 @@ impl Remaining {
 
 /// Walks the manifest and plans what is missing.
 pub struct Planner {
-    staging: Arc<Staging>,
-    remaining: Arc<Remaining>,
+    fetch: Fetch,
     next: u32,
-    /// The big file that is being planned: number, size, and the ranges of pieces that are not planned yet, last first.
-    big: Option<(u32, u64, Vec<Range<u64>>)>,
 }
 
 impl Planner {
     /// From the first entry on.
-    pub fn new(staging: Arc<Staging>, remaining: Arc<Remaining>) -> Self {
-        Self { staging, remaining, next: 1, big: None }
+    pub fn new(fetch: Fetch) -> Self {
+        Self { fetch, next: 1 }
     }
 
     /// The next works; the planner comes back while there is more.
@@ -99,17 +132,13 @@ impl Planner {
         let mut works = Vec::new();
         let mut pack = Pack::default();
         while works.len() < BATCH {
-            if self.plan_pieces(&mut works) {
-                continue;
-            }
             let Some((no, item)) = self.next_missing()? else {
                 pack.flush(&mut works);
                 return Ok((None, works));
             };
             if item.size > SMALL_MAX {
-                pack.flush(&mut works);
-                self.begin(no, &item, &mut works)?;
-            } else {
+                works.push(Work::Begin(no, item));
+            } else if !self.fetch.reuse_small(no, &item)? {
                 pack.add(no, item.size, &mut works);
             }
         }
@@ -119,43 +148,15 @@ impl Planner {
 
     /// The next file that is not whole.
     fn next_missing(&mut self) -> Result<Option<(u32, Item)>, Stop> {
-        while let Some(no) = self.staging.first_missing(self.next) {
+        let staging = &self.fetch.staging;
+        while let Some(no) = staging.first_missing(self.next) {
             self.next = no + 1;
-            let item = self.staging.manifest().get(no).map_err(crate::files::Error::from)?;
+            let item = staging.manifest().get(no).map_err(crate::files::Error::from)?;
             if item.is_file() {
                 return Ok(Some((no, item)));
             }
         }
         Ok(None)
-    }
-
-    fn begin(&mut self, no: u32, item: &Item, works: &mut Vec<Work>) -> Result<(), Stop> {
-        let mut missing = self.staging.missing(no)?;
-        match missing.iter().map(|range| range.end - range.start).sum() {
-            0 => works.push(Work::Finish(no)),
-            count => {
-                self.remaining.expect(no, count);
-                missing.reverse();
-                self.big = Some((no, item.size, missing));
-            }
-        }
-        Ok(())
-    }
-
-    /// Plans pieces of the big file, as many as there is room for; says whether there was one.
-    fn plan_pieces(&mut self, works: &mut Vec<Work>) -> bool {
-        let Some((no, size, ranges)) = &mut self.big else { return false };
-        while works.len() < BATCH {
-            let Some(range) = ranges.last_mut() else { break };
-            match range.next() {
-                Some(piece) => works.extend(piece_len(piece, *size).map(|len| Work::Piece { no: *no, piece, len })),
-                None => drop(ranges.pop()),
-            }
-        }
-        if ranges.is_empty() {
-            self.big = None;
-        }
-        true
     }
 }
 
@@ -198,6 +199,17 @@ mod tests {
             works.iter().map(|work| (work.bytes(), if let Work::Pack(files) = work { files.len() } else { 0 })).collect();
         assert_eq!(sizes.iter().map(|(_, files)| files).sum::<usize>(), 1_000);
         assert!(sizes.iter().all(|(bytes, files)| *bytes as u64 <= PACK_BYTES && *files <= PACK_FILES));
+    }
+
+    #[test]
+    fn pieces_come_in_their_order() {
+        let pieces = Pieces::new(3, 10 << 20, vec![1..3, 7..8]).unwrap();
+        assert_eq!(pieces.left(), 3);
+
+        let order: Vec<u64> = pieces.map(|work| if let Work::Piece { piece, .. } = work { piece } else { 99 }).collect();
+
+        assert_eq!(order, [1, 2, 7]);
+        assert!(Pieces::new(3, 5, Vec::new()).is_none());
     }
 
     #[test]

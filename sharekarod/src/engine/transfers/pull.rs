@@ -4,6 +4,7 @@
 //! what is missing. Dropping the future stops it; blocking work that began ends by itself.
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -26,7 +27,7 @@ use tokio::task::JoinSet;
 use super::{
     fetch::{self, Fetch},
     jobs::Reserved,
-    plan::{Planner, Work},
+    plan::{Pieces, Planner, Work},
     record::{Record, SKIPPED_NAMED_MAX},
     sources::with_causes,
 };
@@ -112,6 +113,7 @@ pub async fn run(engine: &Engine, session: &Session, id: TransferId) -> Result<(
         session: session.clone(),
         key: record.key,
         staging: Arc::clone(&staging),
+        destination: destination.clone(),
         remaining: Arc::default(),
         counters: Arc::clone(&counters),
     };
@@ -203,19 +205,12 @@ async fn reserve(engine: &Engine, record: &Record, destination: &Path, tally: &T
 
 /// Keeps as much in flight as is allowed until everything is here.
 async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
-    let mut planner = Some(Planner::new(Arc::clone(&fetch.staging), Arc::clone(&fetch.remaining)));
-    let mut running: JoinSet<Result<(), Stop>> = JoinSet::new();
-    let mut ahead: Vec<Work> = Vec::new();
+    let mut queue = Queue { planner: Some(Planner::new(fetch.clone())), pieces: VecDeque::new(), ahead: VecDeque::new() };
+    let mut running: JoinSet<Result<Option<Pieces>, Stop>> = JoinSet::new();
     loop {
-        while running.len() < IN_FLIGHT {
-            if ahead.is_empty() {
-                let Some(busy) = planner.take() else { break };
-                let (next, works) = blocking(move || busy.plan()).await?;
-                planner = next;
-                ahead = works;
-                ahead.reverse();
-            }
-            let Some(work) = ahead.pop() else { continue };
+        while running.len() < IN_FLIGHT
+            && let Some(work) = queue.next().await?
+        {
             let permit = fetch.engine.inner.jobs.in_flight.clone().acquire_owned().await;
             fetch.engine.inner.jobs.download.pass(work.bytes()).await;
             let fetch = fetch.clone();
@@ -226,8 +221,35 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
         }
         match running.join_next().await {
             None => return Ok(()),
-            Some(Ok(done)) => done?,
+            Some(Ok(done)) => queue.pieces.extend(done?),
             Some(Err(e)) => return Err(Stop::Wait(ErrorBody::new(ErrorCode::Unexpected, format!("transfer {} stumbled: {e}", record.id)))),
+        }
+    }
+}
+
+/// What is to be fetched next: pieces of files that were begun, then what is planned, then what is not planned yet.
+struct Queue {
+    planner: Option<Planner>,
+    pieces: VecDeque<Pieces>,
+    ahead: VecDeque<Work>,
+}
+
+impl Queue {
+    async fn next(&mut self) -> Result<Option<Work>, Stop> {
+        loop {
+            while let Some(pieces) = self.pieces.front_mut() {
+                if let Some(work) = pieces.next() {
+                    return Ok(Some(work));
+                }
+                self.pieces.pop_front();
+            }
+            if let Some(work) = self.ahead.pop_front() {
+                return Ok(Some(work));
+            }
+            let Some(planner) = self.planner.take() else { return Ok(None) };
+            let (planner, works) = blocking(move || planner.plan()).await?;
+            self.planner = planner;
+            self.ahead.extend(works);
         }
     }
 }
@@ -308,6 +330,7 @@ async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destina
         .await?;
     tracing::info!(id = %record.id, peer = %engine.label(record.peer), bytes = record.bytes_total, "received");
     engine.tell_the_end(record.id);
+    engine.remember_contents(listing_path(engine, record), engine.destination(record)).await;
     Ok(())
 }
 

@@ -22,7 +22,7 @@ use sharekaro_proto::{
 use super::{pull, record::Record, table::not_found};
 use crate::{
     engine::{Engine, clock, peers::serve::Answer},
-    files::{self, Staging},
+    files::{self, Staging, Value},
     identity,
     net::{Body, Session},
 };
@@ -66,7 +66,7 @@ pub fn is_valid(receipt: &Receipt) -> bool {
 }
 
 impl Engine {
-    fn receipt_path(&self, record: &Record) -> PathBuf {
+    pub(crate) fn receipt_path(&self, record: &Record) -> PathBuf {
         let side = if record.direction == Direction::Out { "out" } else { "in" };
         self.config().state_dir.join("receipts").join(format!("{}-{side}.json", record.key))
     }
@@ -243,6 +243,12 @@ fn keep(path: &Path, text: &[u8], from: DeviceId, to: DeviceId) -> Result<(), Er
     }
     let partial = path.with_extension("part");
     std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).map_err(unkept)
+}
+
+/// Sizes and hashes of the files of a receipt that is kept here, in its order.
+pub(super) fn stored_hashes(path: &Path) -> Option<Vec<(u64, Value)>> {
+    let receipt: Receipt = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
+    receipt.files.iter().map(|file| Some((file.size, Value::try_from(HEXLOWER.decode(file.hash.as_bytes()).ok()?).ok()?))).collect()
 }
 
 fn read_part(path: &Path, from: u64) -> io::Result<Vec<u8>> {

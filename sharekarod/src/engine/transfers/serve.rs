@@ -40,9 +40,9 @@ fn line_priority(record: &Record) -> i32 {
 impl Engine {
     /// The names, sizes and times of what is offered.
     pub(crate) async fn serve_manifest(&self, session: &Session, asked: ManifestRequest) -> Answer {
+        let store = self.store().clone();
         self.serve(session, &asked.key, move |source| {
-            let (page, count) =
-                source.tree.manifest().page(asked.from, PAGE_MAX).map_err(|e| Answer::no(Status::NotFound, e.to_string()))?;
+            let (page, count) = source.page(&store, asked.from, PAGE_MAX).map_err(|e| Answer::no(Status::NotFound, e.to_string()))?;
             Ok(Answer::with_body(reply::Kind::Manifest(ManifestPage { count, unpacked_len: 0 }), page))
         })
         .await

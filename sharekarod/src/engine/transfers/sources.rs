@@ -12,17 +12,18 @@ use sharekaro_proto::{
         text::lossless,
         transfer::{Direction, Phase},
     },
+    wire::encode_frame,
 };
 
 use super::record::Record;
 use crate::{
     engine::Engine,
     files::{
-        ManifestError, SourceTree,
+        Item, ManifestError, SourceTree,
         manifest::Totals,
         source::{WalkError, WalkOptions, Walked, Watch},
     },
-    store::Durability,
+    store::{Durability, Store, contents},
 };
 
 /// What a set of transfers sends.
@@ -33,6 +34,32 @@ pub struct Source {
     pub totals: Totals,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+}
+
+/// The bytes that a content hash adds to an entry of the manifest: tag, length and 32 bytes.
+const CONTENT_BYTES: usize = 34;
+
+impl Source {
+    /// A page of the manifest, with the content of each file named that was hashed before and did not change since.
+    pub fn page(&self, store: &Store, from: u32, max_bytes: usize) -> Result<(Vec<u8>, u32), ManifestError> {
+        let manifest = self.tree.manifest();
+        if !store.now(contents::knows_hashes).unwrap_or(false) {
+            return manifest.page(from, max_bytes);
+        }
+        let (mut page, mut count) = (Vec::new(), 0);
+        for entry in manifest.iter_from(from) {
+            let (no, item) = entry?;
+            let key = if item.is_file() && item.size > 0 { self.tree.key(no).ok() } else { None };
+            let content = key.and_then(|key| store.now(|c| contents::hash_of(c, &key)).ok().flatten());
+            let frame = encode_frame(&Item { content: content.or(item.content), ..item }.to_entry());
+            if page.len() + frame.len() > max_bytes && (count > 0 || frame.len() > max_bytes + CONTENT_BYTES) {
+                break;
+            }
+            page.extend_from_slice(&frame);
+            count += 1;
+        }
+        Ok((page, count))
+    }
 }
 
 impl Engine {

@@ -1,0 +1,176 @@
+//! What is there already is not sent: the same content anywhere in what we received, equal pieces of an older file at
+//! the same place.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sharekaro_proto::wire::{LayerRequest, Request, reply, request};
+
+use super::{
+    fetch::Fetch,
+    pull::{Stop, blocking, granted, kind_of, odd, read},
+    receipt::stored_hashes,
+    record::Record,
+    sources::Source,
+};
+use crate::{
+    engine::Engine,
+    files::{
+        self, Item, Value,
+        cage::{Small, read_listing},
+        piece_value, root,
+    },
+    net::Ask,
+    store::{Durability, contents},
+};
+
+/// A sender may have to read and hash a large file before it can name its pieces.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1800);
+
+/// So many files of one transfer are remembered by their content; a tree of a million is not worth the room.
+const REMEMBERED_MAX: usize = 200_000;
+
+impl Fetch {
+    /// Takes a small file from a copy on this machine, if the sender named its content and there is one.
+    ///
+    /// # Errors
+    /// The disk of the cage.
+    pub fn reuse_small(&self, no: u32, item: &Item) -> Result<bool, Stop> {
+        let Some(hash) = item.content else { return Ok(false) };
+        for path in self.engine.store().now(|c| contents::paths_with(c, &hash)).unwrap_or_default() {
+            let Ok(bytes) = std::fs::read(&path) else { continue };
+            if bytes.len() as u64 != item.size || piece_value(0, &bytes, item.size) != Some(hash) {
+                continue;
+            }
+            self.staging.write_small(&[Small { no, bytes: &bytes, value: hash }])?;
+            self.count_reused(item.size);
+            self.counters.files.fetch_add(1, Ordering::Relaxed);
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// Takes what there is of a big file from this machine.
+    ///
+    /// # Errors
+    /// The session, the disk of the cage.
+    pub async fn reuse_big(&self, no: u32, item: Item) -> Result<(), Stop> {
+        if let Some(hash) = item.content
+            && self.reuse_whole(no, hash, item.size).await?
+        {
+            return Ok(());
+        }
+        let basis = self.basis(no).await?;
+        let size = item.size;
+        let same_size = item.content.is_none() && self.engine.store().read(move |c| contents::has_size(c, size)).await.unwrap_or(false);
+        if basis.is_none() && !same_size {
+            return Ok(());
+        }
+        let layer = self.layer(no, size).await?;
+        if let Some(hash) = root(&layer, size)
+            && item.content.is_none()
+            && self.reuse_whole(no, hash, size).await?
+        {
+            return Ok(());
+        }
+        let Some(basis) = basis else { return Ok(()) };
+        let staging = Arc::clone(&self.staging);
+        let reused = blocking(move || Ok(staging.reuse_pieces(no, &basis, &layer, &AtomicBool::new(false))?)).await?;
+        self.count_reused(reused);
+        Ok(())
+    }
+
+    async fn reuse_whole(&self, no: u32, hash: Value, size: u64) -> Result<bool, Stop> {
+        for path in self.engine.store().read(move |c| contents::paths_with(c, &hash)).await.unwrap_or_default() {
+            let staging = Arc::clone(&self.staging);
+            if blocking(move || Ok(staging.reuse_whole(no, &path, &hash, &AtomicBool::new(false))?)).await? {
+                self.count_reused(size);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// An older file where this one is to go.
+    async fn basis(&self, no: u32) -> Result<Option<PathBuf>, Stop> {
+        let (staging, destination) = (Arc::clone(&self.staging), self.destination.clone());
+        blocking(move || {
+            let names = staging.manifest().path(no).map_err(files::Error::from)?;
+            let path: PathBuf = std::iter::once(destination.as_os_str()).chain(names.iter().map(files::FileName::as_os_str)).collect();
+            Ok(std::fs::symlink_metadata(&path).ok().filter(std::fs::Metadata::is_file).map(|_| path))
+        })
+        .await
+    }
+
+    /// The chaining values of a file, from the sender.
+    async fn layer(&self, no: u32, size: u64) -> Result<Vec<Value>, Stop> {
+        let count = files::piece_count(size);
+        let mut layer: Vec<Value> = Vec::new();
+        while (layer.len() as u64) < count {
+            let asked = LayerRequest { key: self.key.0.to_vec(), file: no, first: layer.len() as u32 };
+            let ask = Ask::new(Request { kind: Some(request::Kind::Layer(asked)) }).patience(PATIENCE);
+            let (reply, mut body) = self.session.request(ask).await?;
+            kind_of(granted(reply)?, |kind| if let reply::Kind::Layer(page) = kind { Some(page) } else { None })?;
+            let values = read(&mut body).await?;
+            let before = layer.len();
+            layer.extend(values.chunks_exact(32).filter_map(|value| Value::try_from(value).ok()));
+            if layer.len() == before || layer.len() as u64 > count {
+                return Err(odd());
+            }
+        }
+        Ok(layer)
+    }
+
+    fn count_reused(&self, bytes: u64) {
+        self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.counters.reused.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Engine {
+    /// Remembers what a transfer brought, by content. A failure costs time later, nothing else.
+    pub(crate) async fn remember_contents(&self, listing: PathBuf, destination: PathBuf) {
+        let written = self.store().write(Durability::Soon, move |t| {
+            let listed = read_listing(&listing).into_iter().flatten().flatten().filter(|it| it.size > 0).take(REMEMBERED_MAX);
+            for it in listed {
+                if let Ok(hash) = Value::try_from(it.content.as_slice()) {
+                    let path = destination.join(it.path());
+                    contents::remove(t, &path)?;
+                    contents::add(t, &hash, it.size, &path)?;
+                }
+            }
+            Ok(())
+        });
+        if let Err(e) = written.await {
+            tracing::warn!("cannot remember what was received: {e}");
+        }
+    }
+
+    /// Remembers the hashes of what was sent, as the receipt names them, so that it is known next time before it is read.
+    pub(crate) async fn remember_hashes(&self, record: &Record, source: Arc<Source>) {
+        let path = self.receipt_path(record);
+        let skipped: std::collections::BTreeSet<String> = record.skipped.iter().map(|it| it.path.clone()).collect();
+        let written = self.store().write(Durability::Soon, move |t| {
+            let Some(hashes) = stored_hashes(&path) else { return Ok(()) };
+            let manifest = source.tree.manifest();
+            let files = manifest.iter_from(1).filter_map(Result::ok).filter(|(_, item)| item.is_file());
+            let stored = files
+                .filter(|(no, _)| skipped.is_empty() || super::pull::path_of(manifest, *no).is_ok_and(|path| !skipped.contains(&path)));
+            for ((no, item), (size, hash)) in stored.zip(hashes).take(REMEMBERED_MAX) {
+                match source.tree.key(no) {
+                    Ok(key) if item.size == size && size > 0 => contents::set_hash(t, &key, &hash)?,
+                    _ => {}
+                }
+            }
+            Ok(())
+        });
+        if let Err(e) = written.await {
+            tracing::warn!("cannot remember the hashes of what was sent: {e}");
+        }
+    }
+}
