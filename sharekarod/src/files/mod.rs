@@ -5,6 +5,7 @@
 
 pub mod cage;
 pub(crate) mod crash;
+pub mod delta;
 pub mod dir;
 mod error;
 pub mod manifest;
