@@ -81,8 +81,8 @@ async fn one_piece(fetch: &Fetch, no: u32, piece: u64, len: usize) -> Result<(),
     let ask = Ask::new(Request { kind: Some(request::Kind::Piece(asked)) }).patience(PATIENCE);
     let (reply, mut body) = fetch.session.request(ask).await?;
     if let Some(reason) = lost(reply.status()) {
-        fetch.remaining.give_up(no);
-        return skip(fetch, no, reason).await;
+        // the first piece that cannot come gives the file up; the others find it so
+        return if fetch.remaining.give_up(no) { skip(fetch, no, reason).await } else { Ok(()) };
     }
     let body_len = reply.body_len as usize;
     let head = kind_of(granted(reply)?, |kind| if let reply::Kind::Piece(head) = kind { Some(head) } else { None })?;
@@ -92,7 +92,14 @@ async fn one_piece(fetch: &Fetch, no: u32, piece: u64, len: usize) -> Result<(),
     let value = Value::try_from(head.value.as_slice()).map_err(|_| odd())?;
     let bytes = if head.zero { vec![0; len] } else { read(&mut body).await? };
     let staging = Arc::clone(&fetch.staging);
-    blocking(move || Ok(staging.write_piece(no, piece, &bytes, &value)?)).await?;
+    let remaining = Arc::clone(&fetch.remaining);
+    let written = blocking(move || match staging.write_piece(no, piece, &bytes, &value) {
+        Err(_) if !remaining.expects(no) => Ok(false), // given up meanwhile
+        written => Ok(written.map(|()| true)?),
+    });
+    if !written.await? {
+        return Ok(());
+    }
     fetch.counters.bytes.fetch_add(len as u64, Ordering::Relaxed);
     if fetch.remaining.one_came(no) { finish(fetch, no).await } else { Ok(()) }
 }

@@ -23,6 +23,13 @@ const ROOM_LOOK: Duration = Duration::from_secs(2);
 /// After trouble that may pass, the pull begins again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 
+/// How often it is looked whether bytes still come in after a pause, and how many times at most.
+const DRAIN_LOOK: Duration = Duration::from_millis(100);
+const DRAIN_LOOKS: u32 = 20;
+
+/// So few bytes in that time are not those of a transfer.
+const DRAINED: u64 = 16 << 10;
+
 /// Runs until the transfer ends.
 pub async fn run(engine: Engine, id: TransferId) {
     let mut changes = engine.inner.jobs.of(id).changes();
@@ -49,6 +56,9 @@ async fn step(engine: &Engine, record: &Record) -> Duration {
         std::future::pending::<()>().await; // until a person answers, or it expires
     }
     if record.paused() {
+        if let Some(session) = engine.open_session(&record.peer).filter(|_| record.state == TransferState::Active) {
+            drain(&session).await;
+        }
         enter(engine, id, TransferState::Paused, Phase::Resting).await;
         std::future::pending::<()>().await;
     }
@@ -91,6 +101,19 @@ async fn stopped_by(engine: &Engine, record: &Record, stop: Stop) -> Duration {
             engine.tell_progress(id);
             pause
         }
+    }
+}
+
+/// Waits, within bounds, until what was on its way when the pull stopped has come in.
+async fn drain(session: &crate::net::Session) {
+    let mut seen = session.stats().received_bytes;
+    for _ in 0..DRAIN_LOOKS {
+        tokio::time::sleep(DRAIN_LOOK).await;
+        let now = session.stats().received_bytes;
+        if now.saturating_sub(seen) < DRAINED {
+            return;
+        }
+        seen = now;
     }
 }
 

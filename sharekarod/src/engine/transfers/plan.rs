@@ -106,7 +106,12 @@ impl Remaining {
         false
     }
 
-    /// The file will not come.
+    /// Whether any are to come.
+    pub fn expects(&self, no: u32) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&no)
+    }
+
+    /// The file will not come; says whether that is news.
     pub fn give_up(&self, no: u32) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&no).is_some()
     }

@@ -21,6 +21,9 @@ use crate::{
 /// The longest reason of a peer, in characters.
 const REASON_MAX: usize = 500;
 
+/// A person does not wait longer than this for the other side to hear of a change; it learns it later.
+const TOLD_WITHIN: std::time::Duration = std::time::Duration::from_secs(3);
+
 impl Engine {
     /// Those that have not ended and the newest of the others, newest first.
     pub fn transfers(&self) -> Transfers {
@@ -48,16 +51,24 @@ impl Engine {
     /// There is none of that number, or it has ended.
     pub async fn pause(&self, id: TransferId) -> Result<Transfer, ErrorBody> {
         self.open_record(id)?;
-        self.change_transfer(id, Durability::Durable, |row| {
-            row.record.paused_here = true;
-            if row.record.accepted || row.record.direction == Direction::Out {
-                row.enter(TransferState::Paused, Phase::Resting);
-            }
-        })
-        .await?;
+        self.change_transfer(id, Durability::Durable, |row| row.record.paused_here = true).await?;
+        self.comes_to_rest(id).await;
         self.tell_change(id, ChangeKind::Pause).await;
-        self.inner.jobs.of(id).wake();
+        self.note_transfer(id, rest).await;
         self.transfer(id)
+    }
+
+    /// Wakes the job of a receiver that has to pause and waits, within bounds, until nothing comes in any more.
+    async fn comes_to_rest(&self, id: TransferId) {
+        self.inner.jobs.of(id).wake();
+        let mut events = self.subscribe();
+        let rests = |engine: &Self| {
+            engine
+                .record(id)
+                .is_none_or(|record| record.direction == Direction::Out || !record.accepted || record.state != TransferState::Active)
+        };
+        let resting = async { while !rests(self) && events.next().await.is_some() {} };
+        let _ = tokio::time::timeout(TOLD_WITHIN, resting).await;
     }
 
     /// Lets a transfer go on that this side paused.
@@ -190,8 +201,10 @@ impl Engine {
     pub(crate) async fn tell_change(&self, id: TransferId, kind: ChangeKind) {
         let Some(record) = self.record(id) else { return };
         let Some(session) = self.open_session(&record.peer) else { return };
-        if let Err(e) = change(&session, &record, kind).await {
-            tracing::debug!(%id, "the peer was not told: {e}");
+        match tokio::time::timeout(TOLD_WITHIN, change(&session, &record, kind)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => tracing::debug!(%id, "the peer was not told: {e}"),
+            Err(_) => tracing::debug!(%id, "the peer was not told in time"),
         }
     }
 
@@ -202,7 +215,7 @@ impl Engine {
         let engine = self.clone();
         self.spawn(async move {
             let told = match record.state {
-                TransferState::Done => engine.tell_complete(&session, &record).await,
+                TransferState::Done | TransferState::Failed => engine.tell_complete(&session, &record).await,
                 TransferState::Declined => decline(&session, &record).await,
                 TransferState::Expired => change(&session, &record, ChangeKind::Expire).await,
                 _ => change(&session, &record, ChangeKind::Cancel).await,
@@ -243,8 +256,10 @@ impl Engine {
         }
         let said: String = change.reason.chars().take(REASON_MAX).collect();
         let kept = self.change_transfer(record.id, Durability::Durable, |row| take_change(row, &change, kind, &said)).await;
-        if !matches!(kind, ChangeKind::Limit | ChangeKind::Priority) {
-            self.inner.jobs.of(record.id).wake();
+        match kind {
+            ChangeKind::Limit | ChangeKind::Priority => {}
+            ChangeKind::Pause => self.comes_to_rest(record.id).await,
+            _ => self.inner.jobs.of(record.id).wake(),
         }
         self.obey_limit(record.id);
         match kept {
@@ -259,9 +274,9 @@ fn take_change(row: &mut Row, change: &Change, kind: ChangeKind, said: &str) {
     match kind {
         ChangeKind::Pause => {
             row.record.paused_there = true;
-            if row.record.accepted || row.record.direction == Direction::Out {
-                row.enter(TransferState::Paused, Phase::Resting);
-            }
+            if row.record.direction == Direction::Out {
+                rest(row);
+            } // a receiver rests when its pull has stopped
         }
         ChangeKind::Resume => {
             row.record.paused_there = false;
@@ -283,6 +298,13 @@ fn take_change(row: &mut Row, change: &Change, kind: ChangeKind, said: &str) {
             row.enter_with(TransferState::Declined, Phase::Resting, ErrorBody::new(ErrorCode::Declined, or("the receiver did not want it")))
         }
         ChangeKind::Unspecified => {}
+    }
+}
+
+/// Into a pause, unless it ended or waits for an answer.
+fn rest(row: &mut Row) {
+    if !row.record.state.ended() && row.record.paused() && (row.record.accepted || row.record.direction == Direction::Out) {
+        row.enter(TransferState::Paused, Phase::Resting);
     }
 }
 
