@@ -6,6 +6,7 @@
 pub mod error;
 pub mod event;
 pub mod inbox;
+pub mod net;
 pub mod pairing;
 pub mod peer;
 pub mod routes;

@@ -1,0 +1,158 @@
+//! The kernel's totals, from `/proc/net/dev` of our own network namespace: one small file for all interfaces.
+//!
+//! sysfs, and with it every library that reads there, belongs to the namespace that mounted it. That an interface can
+//! carry packets and which is the default route's stand in `/proc/net` as well.
+
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use sharekaro_proto::control::net::Counters;
+use thiserror::Error;
+
+use crate::monitor::sample::Reading;
+
+/// The kernel's table is a line an interface; this holds thousands.
+const LARGEST: u64 = 1 << 20;
+/// IFF_UP | IFF_RUNNING of a route's interface: RTF_UP, and RTF_GATEWAY for the default route.
+const ROUTE_UP_GATEWAY: u32 = 0x3;
+
+/// The counters cannot be read.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The file does not open or read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is not what we know.
+    #[error("{} has another form than we know", .0.display())]
+    Form(PathBuf),
+}
+
+/// Keeps the files open: reading again is a seek and a read.
+#[derive(Debug)]
+pub struct Kernel {
+    directory: PathBuf,
+    totals: File,
+    text: String,
+}
+
+impl Kernel {
+    /// Our namespace's table.
+    pub fn open() -> Result<Self, ReadError> {
+        Self::open_in(Path::new("/proc/self/net"))
+    }
+
+    fn open_in(directory: &Path) -> Result<Self, ReadError> {
+        let path = directory.join("dev");
+        let totals = File::open(&path).map_err(|source| ReadError::Read { path, source })?;
+        Ok(Self { directory: directory.into(), totals, text: String::new() })
+    }
+
+    /// The totals of every interface, in the kernel's order.
+    pub fn read(&mut self) -> Result<Vec<Reading>, ReadError> {
+        let path = || self.directory.join("dev");
+        self.text.clear();
+        let read = self.totals.rewind().and_then(|()| (&self.totals).take(LARGEST).read_to_string(&mut self.text));
+        read.map_err(|source| ReadError::Read { path: path(), source })?;
+        parse(&self.text).ok_or_else(|| ReadError::Form(path()))
+    }
+
+    /// The interface to watch: the Wi-Fi one, otherwise the default route's, otherwise the first that is no loopback.
+    pub fn watched(&self, readings: &[Reading]) -> Option<Arc<str>> {
+        let text = |name: &str| std::fs::read_to_string(self.directory.join(name)).unwrap_or_default();
+        let named = |name: &str| readings.iter().find(|reading| &*reading.interface == name).map(|reading| reading.interface.clone());
+        wireless(&text("wireless"))
+            .and_then(named)
+            .or_else(|| default_route(&text("route")).and_then(named))
+            .or_else(|| readings.iter().find(|reading| &*reading.interface != "lo").map(|reading| reading.interface.clone()))
+    }
+}
+
+fn parse(text: &str) -> Option<Vec<Reading>> {
+    let mut lines = text.lines();
+    lines.next().filter(|title| title.starts_with("Inter-|"))?;
+    lines.next()?;
+    lines.map(line).collect()
+}
+
+/// `name: bytes packets errs drop fifo frame compressed multicast` received, then `bytes packets errs drop ...` sent.
+fn line(line: &str) -> Option<Reading> {
+    let (name, numbers) = line.rsplit_once(':')?;
+    let numbers: Vec<u64> = numbers.split_ascii_whitespace().map(str::parse).collect::<Result<_, _>>().ok()?;
+    let number = |place: usize| numbers.get(place).copied();
+    let counters = Counters {
+        bytes_received: number(0)?,
+        packets_received: number(1)?,
+        errors_received: number(2)?,
+        drops_received: number(3)?,
+        bytes_sent: number(8)?,
+        packets_sent: number(9)?,
+        errors_sent: number(10)?,
+        drops_sent: number(11)?,
+    };
+    Some(Reading { interface: name.trim().into(), up: true, counters })
+}
+
+/// The first interface of `/proc/net/wireless`, after two lines of titles.
+fn wireless(text: &str) -> Option<&str> {
+    text.lines().nth(2).and_then(|line| line.split_once(':')).map(|(name, _)| name.trim())
+}
+
+/// The interface of the default route with the smallest metric.
+fn default_route(text: &str) -> Option<&str> {
+    let routes = text.lines().skip(1).filter_map(|line| {
+        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
+        let (name, destination, flags, metric, mask) =
+            (columns.first()?, columns.get(1)?, columns.get(3)?, columns.get(6)?, columns.get(7)?);
+        let default = *destination == "00000000" && *mask == "00000000" && u32::from_str_radix(flags, 16).ok()? & ROUTE_UP_GATEWAY != 0;
+        default.then_some((metric.parse::<u64>().ok()?, *name))
+    });
+    routes.min().map(|(_, name)| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEV: &str = "Inter-|   Receive                                                |  Transmit\n face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n    lo:     100       1    0    0    0     0          0         0      100       1    0    0    0     0       0          0\nwlan0:123456789012    2000    3    4    0     0          0         7      555      66    7    8    0     0       0          0\n";
+
+    #[test]
+    fn the_table_is_read_as_the_kernel_writes_it() {
+        let readings = parse(DEV).expect("the table above");
+
+        assert_eq!(&*readings[1].interface, "wlan0");
+        let c = readings[1].counters;
+        assert_eq!((c.bytes_received, c.packets_received, c.errors_received, c.drops_received), (123_456_789_012, 2000, 3, 4));
+        assert_eq!((c.bytes_sent, c.packets_sent, c.errors_sent, c.drops_sent), (555, 66, 7, 8));
+        assert!(parse("what is this\n").is_none());
+        assert!(parse(&DEV.replace("2000", "many")).is_none());
+    }
+
+    #[test]
+    fn the_default_route_with_the_smallest_metric_is_chosen() {
+        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\nslow0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\neth1\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\neth2\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\n";
+
+        assert_eq!(default_route(routes), Some("eth1"));
+        assert_eq!(default_route("Iface\n"), None);
+    }
+
+    #[test]
+    fn our_own_kernel_can_be_read_again_and_again() {
+        let mut kernel = Kernel::open().expect("Linux");
+
+        let first = kernel.read().expect("readable");
+        let second = kernel.read().expect("readable");
+
+        assert!(first.iter().any(|reading| &*reading.interface == "lo"));
+        assert_eq!(first.len(), second.len());
+        assert_ne!(kernel.watched(&first).as_deref(), Some("lo"));
+    }
+}

@@ -1,0 +1,146 @@
+//! One interface's traffic: more than ever before, in one of eight figures, or a silence where there never was one.
+//!
+//! Each figure has a variable threshold: its highest value so far, slowly forgotten, and a tenth. A record is learnt in
+//! part after its incident, so that what comes again is told again, and less loudly each time. No clock, no I/O.
+
+mod levels;
+mod rates;
+mod silence;
+#[cfg(test)]
+mod simulated;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use sharekaro_proto::control::net::{AnomalyKind, Severity};
+
+use self::{
+    levels::{Level, Over},
+    rates::Latest,
+    silence::{Pause, Silence},
+};
+use super::finding::{Finding, Lesson};
+use crate::monitor::sample::Sample;
+
+pub use rates::{Quantity, Rates};
+
+/// The figures: a quantity and the steps of its mean; 0 is the climb.
+const FIGURES: [(Quantity, usize); 10] = [
+    (Quantity::Sent, 10),
+    (Quantity::Received, 10),
+    (Quantity::Sent, 120),
+    (Quantity::Received, 120),
+    (Quantity::PacketsSent, 10),
+    (Quantity::PacketsReceived, 10),
+    (Quantity::Surplus, 10),
+    (Quantity::Small, 10),
+    (Quantity::Sent, 0),
+    (Quantity::Received, 0),
+];
+
+/// The state of one interface; it can be saved, and goes on where it was.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+pub struct TrafficDetector {
+    levels: Vec<Level>,
+    latest: Latest,
+    silence: Silence,
+    /// Seconds watched.
+    watched: f64,
+    steps: u32,
+}
+
+impl Default for TrafficDetector {
+    fn default() -> Self {
+        let level = |(quantity, steps)| Level::new(quantity, steps);
+        Self { levels: FIGURES.map(level).to_vec(), latest: Latest::default(), silence: Silence::default(), watched: 0.0, steps: 0 }
+    }
+}
+
+impl TrafficDetector {
+    /// What is odd in this step. Nothing is in the first `warm_up` seconds that this interface is watched.
+    pub fn push(&mut self, sample: &Sample, warm_up: f64) -> Vec<Finding> {
+        if sample.gap {
+            self.latest.clear();
+            self.silence.interrupt();
+            return Vec::new();
+        }
+        let rates = Rates::of(sample);
+        self.latest.push(rates);
+        self.watched += sample.seconds;
+        let warm = self.watched > warm_up;
+        let pause = self.silence.push(rates.packets(), sample.seconds).filter(|_| warm);
+        let over = self.records(warm);
+        let traffic = over.map(|over| traffic(sample.at, &over, self.latest.mean(10), self.watched));
+        traffic.into_iter().chain(pause.map(|pause| silence(sample.at, &pause))).collect()
+    }
+
+    /// What somebody calls normal is so from now on, at this level and below.
+    pub fn accept(&mut self, lesson: &Lesson) {
+        match lesson {
+            Lesson::Rates(rates) => self.levels.iter_mut().for_each(|level| level.accept(rates)),
+            Lesson::Pause(seconds) => self.silence.accept(*seconds),
+            Lesson::None | Lesson::Belongs(_) => {}
+        }
+    }
+
+    /// The bytes a second, sent and received, from which a mean of ten steps is a finding now.
+    #[must_use]
+    pub fn threshold(&self) -> (f64, f64) {
+        let of = |place: usize| self.levels.get(place).map_or(0.0, Level::threshold);
+        (of(0), of(1))
+    }
+
+    /// Teaches every level; the first that is exceeded, once the warm-up is over: the plainer figures come first.
+    fn records(&mut self, warm: bool) -> Option<Over> {
+        let means = [self.latest.mean(10), self.latest.mean(120)];
+        let mut first = None;
+        self.steps = self.steps.wrapping_add(1);
+        let turn = self.steps;
+        for level in self.levels.iter_mut().filter(|level| turn.is_multiple_of(level.stride())) {
+            let figure = match level.steps() {
+                0 => self.latest.climb(level.quantity()),
+                10 => means[0][level.quantity()],
+                _ => means[1][level.quantity()],
+            };
+            let over = level.push(figure, warm);
+            first = first.or(over);
+        }
+        first
+    }
+}
+
+fn traffic(at: Timestamp, over: &Over, rates: Rates, watched: f64) -> Finding {
+    let severity = match over.times {
+        times if times > 10.0 => Severity::High,
+        times if times > 2.0 => Severity::Medium,
+        _ => Severity::Low,
+    };
+    let explanation = over.explanation(watched);
+    Finding {
+        at,
+        kind: AnomalyKind::Traffic,
+        severity,
+        subject: String::new(),
+        explanation,
+        weight: over.times,
+        lesson: Lesson::Rates(rates),
+    }
+}
+
+fn silence(at: Timestamp, pause: &Pause) -> Finding {
+    let explanation = format!(
+        "no packet for {:.0} s, though {:.0} % of the seconds before had one; the longest pause of the day was {:.0} s",
+        pause.seconds,
+        pause.busy * 100.0,
+        pause.longest
+    );
+    let lesson = Lesson::Pause(pause.seconds);
+    Finding {
+        at,
+        kind: AnomalyKind::Silence,
+        severity: Severity::Medium,
+        subject: String::new(),
+        explanation,
+        weight: pause.seconds,
+        lesson,
+    }
+}
