@@ -2,5 +2,7 @@
 
 pub mod counters;
 pub mod detect;
+pub mod history;
 pub mod mac;
+pub mod network_csv;
 pub mod sample;

@@ -6,11 +6,14 @@ use super::rates::{Quantity, Rates};
 
 /// A record counts from a tenth above on (in logarithms).
 const TOLERANCE: f64 = 0.1;
+/// More in the first hours: of what happens once in a while, little has been seen yet.
+const YOUNG: f64 = 0.5;
+const YOUTH: f64 = 3.0 * 3600.0;
 /// The highest value is forgotten to a third in a day of steps.
 const FORGETTING: f64 = 1.0 / 86_400.0;
 /// Steps without excess after which an incident's peak is learnt, and the share (in logarithms) that is.
 const PAUSE: u32 = 30;
-const SHARE: f64 = 0.25;
+const SHARE: f64 = 0.2;
 /// What lasts for longer becomes usual: to two thirds in so many steps.
 const PATIENCE: f64 = 900.0;
 /// What somebody accepted may come a little higher.
@@ -57,17 +60,17 @@ impl Level {
     }
 
     /// The figure from which on it is a finding.
-    pub(super) fn threshold(&self) -> f64 {
-        (self.highest + TOLERANCE).exp() - self.quantity.floor()
+    pub(super) fn threshold(&self, watched: f64) -> f64 {
+        (self.highest + tolerance(watched)).exp() - self.quantity.floor()
     }
 
-    pub(super) fn push(&mut self, figure: f64, warm: bool) -> Option<Over> {
+    pub(super) fn push(&mut self, figure: f64, warm: bool, watched: f64) -> Option<Over> {
         let value = (figure + self.quantity.floor()).ln();
         if !warm {
             self.highest = self.highest.max(value);
             return None;
         }
-        if value <= self.highest + TOLERANCE {
+        if value <= self.highest + tolerance(watched) {
             self.settle(value);
             return None;
         }
@@ -103,6 +106,11 @@ impl Over {
             steps => format!("{name} {now} over {steps} s; the highest {steps} s mean in {time} was {highest}"),
         }
     }
+}
+
+/// After so many seconds of watching.
+fn tolerance(watched: f64) -> f64 {
+    TOLERANCE + YOUNG / (1.0 + watched / YOUTH)
 }
 
 fn rate(value: f64, bytes: bool) -> String {

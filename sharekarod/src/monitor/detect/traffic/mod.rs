@@ -85,7 +85,7 @@ impl TrafficDetector {
     /// The bytes a second, sent and received, from which a mean of ten steps is a finding now.
     #[must_use]
     pub fn threshold(&self) -> (f64, f64) {
-        let of = |place: usize| self.levels.get(place).map_or(0.0, Level::threshold);
+        let of = |place: usize| self.levels.get(place).map_or(0.0, |level| level.threshold(self.watched));
         (of(0), of(1))
     }
 
@@ -101,7 +101,7 @@ impl TrafficDetector {
                 10 => means[0][level.quantity()],
                 _ => means[1][level.quantity()],
             };
-            let over = level.push(figure, warm);
+            let over = level.push(figure, warm, self.watched);
             first = first.or(over);
         }
         first
