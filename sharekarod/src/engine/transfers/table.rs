@@ -205,12 +205,12 @@ pub fn not_found(id: TransferId) -> ErrorBody {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::engine::transfers::record::SendOptions;
 
     /// A record for tests: 1,000 bytes in 10 files to device 1.
-    pub(in crate::engine::transfers) fn record(id: u64, state: TransferState) -> Record {
+    pub(crate) fn record(id: u64, state: TransferState) -> Record {
         Record {
             id: TransferId(id),
             key: TransferKey([id as u8; 16]),

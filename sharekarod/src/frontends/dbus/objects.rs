@@ -1,0 +1,354 @@
+//! The objects on the bus: what the engine's events say stands there, changes, and goes.
+//!
+//! One task owns this and is the only one that puts up or takes down objects. A verb here first makes every property
+//! say what is, then tells: a client that asks after a signal never gets an older answer.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
+
+use sharekaro_proto::{
+    DeviceId, TransferId,
+    control::{
+        event::{Fact, IdentityAlarm, Snapshot},
+        pairing::{Pairing, PairingState},
+        peer::Peer,
+        status::Warning,
+        transfer::Transfer,
+    },
+    nouns::transfer::{Direction, TransferState},
+};
+use tokio::time::Instant;
+use zbus::{Connection, OwnedObjectPath, Variant, connection::Builder, fdo::ObjectManager, object_server::SignalEmitter};
+
+use super::{
+    gate::Gate,
+    gated::{Cost, Gated},
+    manager::{Manager1, Overview},
+    paths::{ROOT, peer_path, transfer_path},
+    peer::Peer1,
+    spool::Spool,
+    text::{bus_count, bus_text},
+    told::Told,
+    transfer::Transfer1,
+    wishes::{Wish, Wishes},
+};
+use crate::engine::{Engine, transfers::table::HISTORY_SHOWN};
+
+/// So many paths go into the signal of an end.
+const FINISHED_PATHS_MAX: usize = 100;
+
+/// What came first: at the start of a connection nobody listens yet, and what is there is no news.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum News {
+    Yes,
+    No,
+}
+
+/// What stands on one connection.
+pub(super) struct Objects {
+    engine: Engine,
+    connection: Connection,
+    gate: Arc<Gate>,
+    wishes: Wishes,
+    manager: Told<Manager1>,
+    peers: BTreeMap<DeviceId, Told<Peer1>>,
+    transfers: BTreeMap<TransferId, Told<Transfer1>>,
+    /// Pairings whose words were told.
+    words_told: HashSet<u64>,
+}
+
+impl Objects {
+    /// Connects with the object manager and the manager standing: a call may come with the first message already.
+    pub(super) async fn connect(builder: Builder<'_>, engine: Engine, gate: Gate, wishes: Wishes, spool: Arc<Spool>) -> zbus::Result<Self> {
+        let (gate, manager) = (Arc::new(gate), Manager1::new(engine.clone(), wishes.clone(), spool));
+        let builder = builder.serve_at(ROOT, Gated::new(ObjectManager, &gate, Cost::Listing)); // first: it announces what stands below it
+        let connection = builder.serve_at(ROOT, Gated::new(manager.clone(), &gate, Cost::Small)).build().await?;
+        let manager = Told::new(&connection, root(), manager).await?;
+        Ok(Self {
+            engine,
+            connection,
+            gate,
+            wishes,
+            manager,
+            peers: BTreeMap::new(),
+            transfers: BTreeMap::new(),
+            words_told: HashSet::new(),
+        })
+    }
+
+    /// The connection on which all of it stands.
+    pub(super) fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Puts up all there is; nothing of it is news.
+    pub(super) async fn put_up(&mut self, snapshot: &Snapshot) -> zbus::Result<()> {
+        self.follow_snapshot(snapshot, News::No).await
+    }
+
+    /// Tells of all that waits for a person, as to somebody who just came.
+    pub(super) async fn tell_what_waits(&mut self, snapshot: &Snapshot) -> zbus::Result<()> {
+        for transfer in snapshot.transfers.iter().filter(|it| waits(it)).rev() {
+            self.tell_offer(transfer).await?;
+        }
+        for pairing in &snapshot.pairings {
+            self.tell_words(pairing).await?;
+        }
+        Ok(())
+    }
+
+    /// Something happened.
+    pub(super) async fn follow(&mut self, fact: &Fact) -> zbus::Result<()> {
+        match fact {
+            Fact::Snapshot(snapshot) => {
+                self.follow_snapshot(snapshot, News::Yes).await?;
+                for pairing in &snapshot.pairings {
+                    self.tell_words(pairing).await?;
+                }
+            }
+            Fact::PeerChanged(peer) => self.show_peer(peer).await?,
+            Fact::PeerForgotten(forgotten) => self.take_down_peer(forgotten.id).await?,
+            Fact::PairingChanged(pairing) => self.tell_words(pairing).await?,
+            Fact::IdentityAlarm(alarm) => self.tell_alarm(alarm).await?,
+            Fact::TransferChanged(transfer) => self.show_transfer(transfer, News::Yes).await?,
+            Fact::WarningsChanged(warnings) => self.show_warnings(warnings, News::Yes).await?,
+        }
+        self.count();
+        Ok(())
+    }
+
+    /// A method's reply names this: it stands, or stood and is gone again already.
+    pub(super) async fn grant(&mut self, wish: &Wish) -> zbus::Result<()> {
+        match wish {
+            Wish::Transfers(transfers) => {
+                for transfer in transfers {
+                    self.show_transfer(&self.newest(transfer), News::Yes).await?;
+                }
+            }
+            Wish::Peer(peer) => {
+                let newest = self.engine.peer(&format!("k:{}", peer.id)).unwrap_or_else(|_| (**peer).clone());
+                self.show_peer(&newest).await?;
+            }
+        }
+        self.count();
+        Ok(())
+    }
+
+    /// When listeners are to be told next.
+    pub(super) fn due(&self, now: Instant) -> Option<Instant> {
+        let peers = self.peers.values().filter_map(|it| it.due(now));
+        let transfers = self.transfers.values().filter_map(|it| it.due(now));
+        peers.chain(transfers).chain(self.manager.due(now)).min()
+    }
+
+    /// Tells listeners whatever is due.
+    pub(super) async fn tell_due(&mut self, now: Instant) -> zbus::Result<()> {
+        let is_due = |due: Option<Instant>| due.is_some_and(|at| at <= now);
+        if is_due(self.manager.due(now)) {
+            self.manager.tell(&self.connection).await?;
+        }
+        for told in self.peers.values_mut().filter(|it| is_due(it.due(now))) {
+            told.tell(&self.connection).await?;
+        }
+        for told in self.transfers.values_mut().filter(|it| is_due(it.due(now))) {
+            told.tell(&self.connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_snapshot(&mut self, snapshot: &Snapshot, news: News) -> zbus::Result<()> {
+        for peer in &snapshot.peers {
+            self.show_peer(peer).await?;
+        }
+        for transfer in snapshot.transfers.iter().rev() {
+            self.show_transfer(transfer, news).await?;
+        }
+        let (peers, transfers) = (snapshot.peers.iter().map(|it| it.id), snapshot.transfers.iter().map(|it| it.id));
+        let (peers, transfers): (HashSet<_>, HashSet<_>) = (peers.collect(), transfers.collect());
+        for gone in self.peers.keys().copied().filter(|id| !peers.contains(id)).collect::<Vec<_>>() {
+            self.take_down_peer(gone).await?;
+        }
+        for gone in self.transfers.keys().copied().filter(|id| !transfers.contains(id)).collect::<Vec<_>>() {
+            self.take_down_transfer(gone).await?;
+        }
+        self.show_warnings(&snapshot.warnings, news).await?;
+        self.count();
+        Ok(())
+    }
+
+    async fn show_peer(&mut self, peer: &Peer) -> zbus::Result<()> {
+        if let Some(told) = self.peers.get_mut(&peer.id) {
+            told.object().cell().set(peer.clone());
+            told.touch();
+            return Ok(());
+        }
+        let (path, object) = (peer_path(&peer.id), Peer1::new(self.engine.clone(), self.wishes.clone(), peer.clone()));
+        let told = Told::new(&self.connection, path.clone(), object.clone()).await?;
+        self.connection.object_server().at(path, Gated::new(object, &self.gate, Cost::Small)).await?;
+        self.peers.insert(peer.id, told);
+        Ok(())
+    }
+
+    async fn take_down_peer(&mut self, id: DeviceId) -> zbus::Result<()> {
+        if self.peers.remove(&id).is_some() {
+            self.connection.object_server().remove::<Gated<Peer1>, _>(peer_path(&id)).await?;
+        }
+        Ok(())
+    }
+
+    async fn show_transfer(&mut self, transfer: &Transfer, news: News) -> zbus::Result<()> {
+        let before = self.transfers.get(&transfer.id).map(|told| told.object().cell().now());
+        match &before {
+            Some(before) => self.refresh_transfer(before, transfer),
+            None => self.put_up_transfer(transfer).await?,
+        }
+        if news == News::No {
+            return Ok(());
+        }
+        let (was_over, waited) = (before.as_ref().is_some_and(|it| it.state.ended()), before.as_ref().is_some_and(|it| waits(it)));
+        if transfer.state.ended() && !was_over {
+            self.tell_end(transfer).await?;
+        } else if waits(transfer) && !waited {
+            self.tell_offer(transfer).await?;
+        }
+        Ok(())
+    }
+
+    fn refresh_transfer(&mut self, before: &Transfer, transfer: &Transfer) {
+        let Some(told) = self.transfers.get_mut(&transfer.id) else { return };
+        let mut next = transfer.clone();
+        if !before.state.ended() {
+            next.bytes_confirmed = next.bytes_confirmed.max(before.bytes_confirmed); // promised never to fall
+        }
+        told.object().cell().set(next);
+        told.touch();
+    }
+
+    async fn put_up_transfer(&mut self, transfer: &Transfer) -> zbus::Result<()> {
+        let (path, object) = (transfer_path(transfer.id), Transfer1::new(self.engine.clone(), self.wishes.clone(), transfer.clone()));
+        let told = Told::new(&self.connection, path.clone(), object.clone()).await?;
+        self.connection.object_server().at(path, Gated::new(object, &self.gate, Cost::Small)).await?;
+        self.transfers.insert(transfer.id, told);
+        while self.transfers.len() > HISTORY_SHOWN {
+            let oldest =
+                self.transfers.iter().find(|(id, told)| **id != transfer.id && told.object().cell().now().state.ended()).map(|(id, _)| *id);
+            let Some(oldest) = oldest else { break };
+            self.take_down_transfer(oldest).await?;
+        }
+        Ok(())
+    }
+
+    async fn take_down_transfer(&mut self, id: TransferId) -> zbus::Result<()> {
+        if self.transfers.remove(&id).is_some() {
+            self.connection.object_server().remove::<Gated<Transfer1>, _>(transfer_path(id)).await?;
+        }
+        Ok(())
+    }
+
+    /// What the engine says of a transfer now, which may be newer than what a method got.
+    fn newest(&self, transfer: &Transfer) -> Transfer {
+        self.engine.transfer(transfer.id).unwrap_or_else(|_| transfer.clone())
+    }
+
+    async fn show_warnings(&mut self, warnings: &[Warning], news: News) -> zbus::Result<()> {
+        let cell = self.manager.object().overview_cell();
+        let before = cell.now();
+        if before.warnings == warnings {
+            return Ok(());
+        }
+        cell.set(Overview { warnings: warnings.to_vec(), ..(*before).clone() });
+        self.manager.touch();
+        let emitter = self.emitter(root())?;
+        for warning in warnings.iter().filter(|it| news == News::Yes && !before.warnings.contains(it)) {
+            Manager1::error(&emitter, &bus_text(&warning.code), &bus_text(&warning.message), &bus_text(&warning.hint)).await?;
+        }
+        Ok(())
+    }
+
+    /// Makes the manager's numbers those of the objects.
+    fn count(&mut self) {
+        let shown: Vec<Arc<Transfer>> = self.transfers.values().map(|told| told.object().cell().now()).collect();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let cell = self.manager.object().overview_cell();
+        let before = cell.now();
+        let now = Overview {
+            active_transfers: count(shown.iter().filter(|it| !it.state.ended()).count()),
+            inbox_pending: count(shown.iter().filter(|it| waits(it)).count()),
+            peers_online: count(self.peers.values().filter(|told| told.object().cell().now().online).count()),
+            warnings: before.warnings.clone(),
+        };
+        if *before != now {
+            cell.set(now);
+            self.manager.touch();
+        }
+    }
+
+    /// The end does not wait for its turn: first the properties, then the signal.
+    async fn tell_end(&mut self, transfer: &Transfer) -> zbus::Result<()> {
+        self.count();
+        if let Some(told) = self.transfers.get_mut(&transfer.id) {
+            told.tell(&self.connection).await?;
+        }
+        let (path, info) = (transfer_path(transfer.id), finished_info(transfer));
+        Manager1::transfer_finished(&self.emitter(root())?, path, transfer.state.word(), info).await
+    }
+
+    async fn tell_offer(&mut self, transfer: &Transfer) -> zbus::Result<()> {
+        self.count();
+        if !self.peers.contains_key(&transfer.peer_id)
+            && let Ok(peer) = self.engine.peer(&format!("k:{}", transfer.peer_id))
+        {
+            self.show_peer(&peer).await?;
+        }
+        let (path, peer) = (transfer_path(transfer.id), peer_path(&transfer.peer_id));
+        let (summary, files) = (bus_text(&transfer.title), bus_count(transfer.files_total));
+        Manager1::incoming_offer(&self.emitter(root())?, path, peer, &summary, transfer.bytes_total, files).await
+    }
+
+    async fn tell_words(&mut self, pairing: &Pairing) -> zbus::Result<()> {
+        if matches!(pairing.state, PairingState::Paired | PairingState::Failed) {
+            self.words_told.remove(&pairing.id);
+        }
+        if pairing.state != PairingState::Comparing || pairing.confirmed_here || !self.words_told.insert(pairing.id) {
+            return Ok(());
+        }
+        self.show_peer(&pairing.peer).await?;
+        Peer1::pairing_requested(&self.emitter(peer_path(&pairing.peer.id))?, &bus_text(&pairing.words)).await
+    }
+
+    async fn tell_alarm(&mut self, alarm: &IdentityAlarm) -> zbus::Result<()> {
+        Peer1::identity_changed(&self.emitter(peer_path(&alarm.trusted))?, &alarm.trusted.grouped(), &alarm.seen.grouped()).await
+    }
+
+    fn emitter(&self, path: OwnedObjectPath) -> zbus::Result<SignalEmitter<'static>> {
+        Ok(SignalEmitter::new(&self.connection, path)?.into_owned())
+    }
+}
+
+fn root() -> OwnedObjectPath {
+    zbus::ObjectPath::from_static_str_unchecked(ROOT).into()
+}
+
+/// Whether a person has to answer: one that came in and is offered was neither taken nor refused.
+fn waits(transfer: &Transfer) -> bool {
+    transfer.direction == Direction::In && transfer.state == TransferState::Offered
+}
+
+fn finished_info(transfer: &Transfer) -> HashMap<&'static str, Variant<'static>> {
+    let paths: Vec<String> = transfer.paths.iter().take(FINISHED_PATHS_MAX).map(|path| bus_text(path)).collect();
+    let mut info = HashMap::from([
+        ("peer", Variant::from(zbus::ObjectPath::from(peer_path(&transfer.peer_id)))),
+        ("title", Variant::from(bus_text(&transfer.title))),
+        ("bytes", Variant::from(transfer.bytes_confirmed)),
+        ("files", Variant::from(bus_count(transfer.files_done))),
+        ("paths", Variant::from(paths)),
+    ]);
+    if let Some(error) = &transfer.error {
+        info.insert("error_code", Variant::from(error.code.word()));
+        info.insert("error_message", Variant::from(bus_text(&error.message)));
+        info.insert("error_hint", Variant::from(bus_text(&error.hint)));
+    }
+    info
+}

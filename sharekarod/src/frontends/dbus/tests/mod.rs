@@ -1,0 +1,7 @@
+//! The room as strangers see it: a real `dbus-daemon`, real engines, and busctl, gdbus and zbus as clients.
+
+mod bus;
+mod introspection;
+mod misuse;
+mod sending;
+mod stage;
