@@ -46,6 +46,9 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(watchers::discover(engine.clone(), shutdown.clone()));
     tasks.spawn(watchers::watch_links(engine.clone(), shutdown.clone()));
     tasks.spawn(socket.serve(frontends::api::router(engine.clone(), shutdown.clone()), shutdown.clone()));
+    if engine.config().dbus {
+        tasks.spawn(frontends::dbus::run(engine.clone(), shutdown.clone()));
+    }
     tasks.spawn(supervise(engine.clone(), shutdown.clone()));
     tracing::info!(name = %engine.config().name, id = %engine.id(), socket = %engine.config().socket.display(), "ready");
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
