@@ -188,6 +188,9 @@ fn the_arrows_between_the_rooms_run_one_way() -> Result<()> {
         files("sharekarod/src", ".rs")?.iter().filter_map(|path| room_of(path).map(|room| &*room.to_owned().leak())).collect();
     let mut forbidden = Vec::new();
     for path in files("sharekarod/src", ".rs")? {
+        if path.contains("/tests/") {
+            continue; // the tests of a room, where they fill files of their own, build what it stands on
+        }
         let Some(room) = room_of(&path) else { continue };
         let Some((_, allowed, why)) = ROOMS.iter().find(|(name, ..)| *name == room) else {
             forbidden.push(format!("{path}: the room {room} has no place in ROOMS of tests/tidy.rs and in ARCHITECTURE.md"));
