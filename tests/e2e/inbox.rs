@@ -3,9 +3,9 @@
 use anyhow::{Context, Result, ensure};
 use sharekaro_tests::{Host, digest, on_loopback, pair, until};
 
-/// The id of the one offer that waits.
+/// The id of the one offer that waits. A session with a killed daemon is noticed after 20 s only, hence the patience.
 fn waiting(host: &Host) -> Result<String> {
-    let offer = until("an offer waits", 15, || Ok(host.ctl("inbox").ok()?.last()?["waiting"].get(0).cloned()))?;
+    let offer = until("an offer waits", 45, || Ok(host.ctl("inbox").ok()?.last()?["waiting"].get(0).cloned()))?;
     Ok(offer["id"].as_str().context("an offer without an id")?.to_owned())
 }
 
@@ -59,9 +59,6 @@ fn a_peer_that_is_to_ask_asks_and_one_that_is_declined_is_declined() -> Result<(
 #[test]
 fn an_offer_still_waits_after_the_receiver_was_killed() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
-        bob.set("SHAREKARO_PORT", bob.port()?.to_string());
-        bob.restart()?;
-        alice.sees(bob)?;
         let path = alice.file("patient", 1000)?;
         let sending = alice.ctl("send bob").arg(&path).spawn()?;
         waiting(bob)?;

@@ -39,7 +39,6 @@ fn each_mistake_has_its_exit_code_and_its_sentence() -> Result<()> {
 #[test]
 fn what_is_sent_to_a_peer_that_is_off_waits_for_it() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
-        bob.set("SHAREKARO_PORT", bob.port()?.to_string());
         pair(alice, bob)?;
         bob.kill()?;
         until("bob is seen as gone", 40, || Ok((alice.peer(bob)?["online"] == false).then_some(())))?;
@@ -57,7 +56,6 @@ fn two_peers_that_could_be_meant_are_both_named() -> Result<()> {
     on_loopback(["alice", "bob", "carol"], |[alice, bob, carol]| {
         // Two devices may well call themselves the same.
         carol.set("SHAREKARO_NAME", "bob");
-        carol.set("SHAREKARO_PORT", carol.port()?.to_string());
         carol.restart()?;
         until("alice sees two that call themselves bob", 30, || {
             let peers = alice.ctl("peers").ok()?.last()?;

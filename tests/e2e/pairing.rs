@@ -84,8 +84,6 @@ fn a_wrong_code_pairs_nobody_and_burns_the_right_one() -> Result<()> {
 #[test]
 fn a_pairing_survives_restarts_of_both() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
-        // The port has to stay, or the remembered address leads nowhere.
-        bob.set("SHAREKARO_PORT", bob.port()?.to_string());
         pair(alice, bob)?;
 
         bob.restart()?;

@@ -38,6 +38,8 @@ pub fn on_loopback<const N: usize>(names: [&str; N], story: impl FnOnce([&Host; 
     play(&names, cables, |hosts: [&Host; N]| {
         for host in hosts {
             host.start()?;
+            // Started again, it has to be where the others remember it.
+            host.set("SHAREKARO_PORT", host.port()?.to_string());
         }
         for (i, host) in hosts.iter().enumerate() {
             for other in hosts.iter().skip(i + 1) {
