@@ -132,6 +132,12 @@ impl Running {
     }
 }
 
+/// The last words: a long transfer prints hundreds of lines.
+fn end_of(text: &str) -> &str {
+    let from = text.char_indices().rev().nth(1500).map_or(0, |(at, _)| at);
+    text[from..].trim()
+}
+
 /// All of a file, without moving the offset that the running program shares.
 fn whole(file: &File) -> Result<String> {
     let mut bytes = vec![0; usize::try_from(file.metadata()?.len())?];
@@ -171,8 +177,8 @@ impl Reply {
             "`{}` ended with {:?}, not {codes:?}; it said {} | {}",
             self.shown,
             self.code,
-            self.out.trim(),
-            self.err.trim()
+            end_of(&self.out),
+            end_of(&self.err)
         );
         Ok(self)
     }
