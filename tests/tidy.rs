@@ -12,19 +12,20 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// A room of `sharekarod/src`, what it may use, and why not more.
-const ROOMS: [(&str, &[&str], &str); 9] = [
+const ROOMS: [(&str, &[&str], &str); 10] = [
     ("config", &[], "what the daemon was told knows nothing of what is done with it"),
     ("words", &[], "words are a plain function of bytes"),
-    ("identity", &[], "a key knows nothing of what is signed with it"),
-    ("store", &["identity"], "what remembers does not decide, and calls nobody back"),
-    ("files", &["identity"], "what does the work on files does not decide, and calls nobody back"),
+    ("interfaces", &[], "what the kernel says of our links is the same whoever asks"),
+    ("identity", &["words"], "a key knows nothing of what is signed with it"),
+    ("store", &["files"], "what remembers does not decide, and calls nobody back; of files/ it knows the hashes"),
+    ("files", &[], "what does the work on files does not decide, and calls nobody back"),
     ("net", &["identity", "config"], "a session carries what it is given: no policy in net/"),
     (
         "engine",
-        &["net", "files", "store", "identity", "config", "words"],
+        &["net", "files", "store", "identity", "interfaces", "config", "words"],
         "the engine decides; who asks or notices calls it, never the other way",
     ),
-    ("watchers", &["engine", "config", "identity"], "watchers notice and call the engine, as any frontend"),
+    ("watchers", &["engine", "interfaces", "config"], "watchers notice and call the engine, as any frontend"),
     ("frontends", &["engine", "monitor", "config", "words"], "frontends translate: what they need, the engine tells them"),
 ];
 

@@ -7,6 +7,7 @@ pub mod engine;
 pub mod files;
 pub mod frontends;
 pub mod identity;
+pub mod interfaces;
 pub mod monitor;
 pub mod net;
 pub mod store;

@@ -6,6 +6,7 @@
 pub mod contents;
 mod migrations;
 pub mod peers;
+pub mod record;
 pub mod settings;
 pub mod transfers;
 

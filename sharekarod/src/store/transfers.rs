@@ -5,7 +5,7 @@
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sharekaro_proto::TransferId;
 
-use crate::engine::transfers::record::Record;
+use super::record::Record;
 
 /// Keeps a new transfer and says which number it got; where this peer's key is known already, that one's number.
 pub fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<TransferId> {

@@ -16,7 +16,8 @@ use sharekaro_proto::{DeviceId, wire::NAME_MAX};
 use tokio::time::{sleep, sleep_until, timeout};
 
 use self::sightings::{Instance, Sightings};
-use super::links::{LinkChange, Links, is_lan};
+use super::links::{LinkChange, Links};
+use crate::interfaces::is_lan;
 
 const SERVICE: &str = "_sharekaro._udp.local.";
 

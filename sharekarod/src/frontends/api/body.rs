@@ -1,5 +1,7 @@
 //! Bodies and errors: what goes in is typed or refused, what goes wrong is one kind of JSON.
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
@@ -8,6 +10,10 @@ use axum::{
 };
 use serde::de::DeserializeOwned;
 use sharekaro_proto::{ErrorBody, ErrorCode, TransferId, control::error::ErrorReply};
+use tokio::time::timeout;
+
+/// A client has to send its request's body within this; it is on the same machine.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// An error as an HTTP reply.
 pub(super) struct Failure(pub(super) ErrorBody);
@@ -44,7 +50,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
             let empty = serde_json::from_str("{}").map_err(|e| usage(format!("a body is missing: {e}")));
             return empty.map(Self);
         }
-        match Json::<T>::from_request(request, state).await {
+        let Ok(read) = timeout(BODY_WITHIN, Json::<T>::from_request(request, state)).await else {
+            return Err(ErrorBody::new(ErrorCode::TimedOut, "the rest of the body did not come").into());
+        };
+        match read {
             Ok(Json(body)) => Ok(Self(body)),
             Err(JsonRejection::BytesRejection(e)) => Err(usage(format!("the body cannot be read: {}", e.body_text()))),
             Err(e) => Err(usage(format!("the body makes no sense: {}", e.body_text()))),
