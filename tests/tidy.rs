@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// A room of `sharekarod/src`, what it may use, and why not more.
-const ROOMS: [(&str, &[&str], &str); 10] = [
+const ROOMS: [(&str, &[&str], &str); 11] = [
     ("config", &[], "what the daemon was told knows nothing of what is done with it"),
     ("words", &[], "words are a plain function of bytes"),
     ("interfaces", &[], "what the kernel says of our links is the same whoever asks"),
@@ -25,12 +25,13 @@ const ROOMS: [(&str, &[&str], &str); 10] = [
         &["net", "files", "store", "identity", "interfaces", "config", "words"],
         "the engine decides; who asks or notices calls it, never the other way",
     ),
+    ("monitor", &["engine", "store", "interfaces", "config"], "the monitor measures and judges; who shows it asks it"),
     ("watchers", &["engine", "interfaces", "config"], "watchers notice and call the engine, as any frontend"),
     ("frontends", &["engine", "monitor", "config", "words"], "frontends translate: what they need, the engine tells them"),
 ];
 
 /// A crate, the only places that may name it, and why.
-const CRATES: [(&[&str], &[&str], &str); 6] = [
+const CRATES: [(&[&str], &[&str], &str); 7] = [
     (
         &["quinn", "quinn_proto", "rustls", "rcgen"],
         &["sharekarod/src/net/", "sharekarod/src/identity.rs"],
@@ -44,7 +45,12 @@ const CRATES: [(&[&str], &[&str], &str); 6] = [
     ),
     (&["mdns_sd"], &["sharekarod/src/watchers/discovery"], "how peers are found is the affair of one watcher"),
     (&["notify"], &["sharekarod/src/watchers/"], "how folders are watched is the affair of one watcher"),
-    (&["rusqlite", "rusqlite_migration"], &["sharekarod/src/store/"], "how things are remembered is the affair of the store"),
+    (
+        &["rusqlite", "rusqlite_migration"],
+        &["sharekarod/src/store/", "sharekarod/src/monitor/history.rs"],
+        "how things are remembered is the affair of the store; measurements have a database of their own, which may be lost",
+    ),
+    (&["sysinfo"], &["sharekarod/src/monitor/"], "what is measured comes from one source"),
 ];
 
 /// Files that may hold `unsafe`: none.
