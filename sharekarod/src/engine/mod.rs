@@ -135,7 +135,7 @@ impl Engine {
             id: self.id(),
             name: self.inner.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            addresses: crate::interfaces::local_addresses().iter().map(ToString::to_string).collect(),
+            addresses: crate::watchers::links::local_addresses().iter().map(ToString::to_string).collect(),
             port: self.inner.endpoint.get().map_or(0, Endpoint::local_port),
             peers_online: state.peers.online(),
             transfers_active: state.transfers.active(),
@@ -177,7 +177,7 @@ impl Engine {
             features: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             presence: None,
-            wireless: crate::interfaces::wireless(),
+            wireless: crate::watchers::links::wireless(),
             clock_ms: clock::now_ms().unsigned_abs(),
         }
     }

@@ -12,11 +12,10 @@ mod plan;
 mod progress;
 mod pull;
 mod receipt;
+pub mod record;
 mod reuse;
 mod send;
 mod serve;
 pub mod sources;
 mod steer;
 pub mod table;
-
-pub use crate::store::record;
