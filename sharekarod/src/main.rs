@@ -22,6 +22,7 @@ fn main() -> ExitCode {
 
 fn run(told: Told) -> anyhow::Result<()> {
     let config = Config::new(told)?;
+    raise_open_files();
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)
@@ -55,6 +56,13 @@ async fn end_on_signal(shutdown: CancellationToken) {
         }
         shutdown.cancel();
     }
+}
+
+/// A transfer holds dozens of files open; the soft limit of a session is often 1,024 for everything.
+fn raise_open_files() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }); // the old limit does, more slowly
 }
 
 fn start_logging() {

@@ -87,6 +87,7 @@ impl Engine {
         self.spawn(peers::connect::accept_sessions(self.clone(), endpoint));
         self.connect_to_known_peers();
         self.resume_transfers();
+        self.sweep();
     }
 
     /// Ends everything that runs, bounded in time; transfers are parked and go on with the next start.

@@ -18,4 +18,5 @@ mod send;
 mod serve;
 pub mod sources;
 mod steer;
+mod sweep;
 pub mod table;

@@ -53,8 +53,10 @@ impl Engine {
             return Answer::no(Status::Invalid, why);
         }
         let verdict = match self.judge(peer) {
+            // the sender leaves it to our person what happens where a name is taken
+            Ok(Verdict::Accept) if offer.conflict == Conflict::Ask.word() => Verdict::Ask,
             Ok(verdict) => verdict,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let record = self.incoming_record(peer, key, &offer, verdict);
         match self.take_in(record, offer.manifest).await {
@@ -64,7 +66,7 @@ impl Engine {
     }
 
     /// What to do with an offer of this peer.
-    fn judge(&self, peer: DeviceId) -> Result<Verdict, Answer> {
+    fn judge(&self, peer: DeviceId) -> Result<Verdict, Box<Answer>> {
         self.look(|state| {
             let trust = state.peers.get(&peer).map_or(Trust::Unknown, |known| known.trust);
             let open = || {
@@ -77,7 +79,7 @@ impl Engine {
             let waiting = open().filter(|record| !record.accepted).count();
             let limit = if trust.paired() { WAITING_MAX_PAIRED } else { WAITING_MAX_STRANGER };
             if waiting >= limit || open().count() >= OPEN_MAX {
-                return Err(Answer::no(Status::Busy, "too many offers wait here already"));
+                return Err(Box::new(Answer::no(Status::Busy, "too many offers wait here already")));
             }
             Ok(match trust {
                 Trust::Accept => Verdict::Accept,

@@ -294,7 +294,7 @@ async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destina
     engine.update(|state| state.transfers.edit(record.id).map(|row| row.phase = Phase::Storing));
     engine.tell_progress(record.id);
     let cage = Arc::clone(staging);
-    let (staging, conflict) = (Arc::clone(staging), record.conflict.unwrap_or(Conflict::Rename));
+    let (staging, conflict) = (Arc::clone(staging), record.conflict.filter(|it| *it != Conflict::Ask).unwrap_or(Conflict::Rename));
     let listing = listing_path(engine, record);
     let (placed, skipped, skipped_entries) = blocking(move || {
         if let Some(dir) = listing.parent() {

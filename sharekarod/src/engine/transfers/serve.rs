@@ -42,7 +42,7 @@ impl Engine {
     pub(crate) async fn serve_manifest(&self, session: &Session, asked: ManifestRequest) -> Answer {
         let store = self.store().clone();
         self.serve(session, &asked.key, move |source| {
-            let (page, count) = source.page(&store, asked.from, PAGE_MAX).map_err(|e| Answer::no(Status::NotFound, e.to_string()))?;
+            let (page, count) = source.page(&store, asked.from, PAGE_MAX).map_err(|e| no(Status::NotFound, e.to_string()))?;
             Ok(Answer::with_body(reply::Kind::Manifest(ManifestPage { count, unpacked_len: 0 }), page))
         })
         .await
@@ -70,7 +70,7 @@ impl Engine {
             let mut cursor = source.tree.manifest().cursor();
             let mut buffer = Vec::new();
             for no in files_of(&asked.ranges).take(PACK_FILES_MAX) {
-                let item = cursor.get(no).map_err(|e| Answer::no(Status::NotFound, e.to_string()))?;
+                let item = cursor.get(no).map_err(|e| no(Status::NotFound, e.to_string()))?;
                 let (head, bytes) = match source.tree.read_small(&item, no, std::mem::take(&mut buffer)) {
                     Ok(small) => (
                         PackHead { file: no, status: Status::Ok.into(), len: small.bytes.len() as u32, value: small.value.to_vec() },
@@ -115,17 +115,18 @@ impl Engine {
     }
 
     /// Finds what this peer may ask for under this key, does the work on a blocking thread, and lets the limits pass.
-    async fn serve(&self, session: &Session, key: &[u8], work: impl FnOnce(&Source) -> Result<Answer, Answer> + Send + 'static) -> Answer {
+    async fn serve(&self, session: &Session, key: &[u8], work: impl FnOnce(&Source) -> Result<Answer, Box<Answer>> + Send + 'static) -> Answer {
         let record = match self.may_ask(session, key) {
             Ok(record) => record,
-            Err(answer) => return answer,
+            Err(answer) => return *answer,
         };
         let source = match self.source(&record).await {
             Ok(source) => source,
             Err(e) => return Answer::no(if e.code == ErrorCode::LocalFile { Status::Vanished } else { Status::Failed }, e.message),
         };
         let mut answer = match tokio::task::spawn_blocking(move || work(&source)).await {
-            Ok(Ok(answer) | Err(answer)) => answer,
+            Ok(Ok(answer)) => answer,
+            Ok(Err(answer)) => *answer,
             Err(_) => Answer::no(Status::Failed, "reading was interrupted"),
         };
         answer.priority = line_priority(&record);
@@ -136,17 +137,22 @@ impl Engine {
         answer
     }
 
-    fn may_ask(&self, session: &Session, key: &[u8]) -> Result<Record, Answer> {
-        let key = TransferKey::from_slice(key).ok_or_else(|| Answer::no(Status::Invalid, "a transfer key has 16 bytes"))?;
+    fn may_ask(&self, session: &Session, key: &[u8]) -> Result<Record, Box<Answer>> {
+        let key = TransferKey::from_slice(key).ok_or_else(|| no(Status::Invalid, "a transfer key has 16 bytes"))?;
         let record = self.look(|state| state.transfers.by_key(Direction::Out, session.peer(), key).cloned());
-        let record = record.ok_or_else(|| Answer::no(Status::NotFound, "nothing was offered under this key"))?;
+        let record = record.ok_or_else(|| no(Status::NotFound, "nothing was offered under this key"))?;
         match record.state {
-            TransferState::Cancelled => Err(Answer::no(Status::Cancelled, "it was cancelled")),
-            TransferState::Declined | TransferState::Expired | TransferState::Failed => Err(Answer::no(Status::NotFound, "it is over")),
-            _ if record.paused_here => Err(Answer::no(Status::Paused, "it is paused")),
+            TransferState::Cancelled => Err(no(Status::Cancelled, "it was cancelled")),
+            TransferState::Declined | TransferState::Expired | TransferState::Failed => Err(no(Status::NotFound, "it is over")),
+            _ if record.paused_here => Err(no(Status::Paused, "it is paused")),
             _ => Ok(record),
         }
     }
+}
+
+/// A refusal, small enough to be an error.
+fn no(status: Status, message: impl Into<String>) -> Box<Answer> {
+    Box::new(Answer::no(status, message))
 }
 
 /// Numbers of the entries of a request: first and count, again and again.
@@ -161,8 +167,8 @@ fn micros(since: Instant) -> u32 {
     u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
-fn refused(error: &SourceError) -> Answer {
-    Answer::no(status_of(error), error.to_string())
+fn refused(error: &SourceError) -> Box<Answer> {
+    no(status_of(error), error.to_string())
 }
 
 fn status_of(error: &SourceError) -> Status {

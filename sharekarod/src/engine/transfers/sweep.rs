@@ -1,0 +1,59 @@
+//! What earlier runs left behind and no transfer knows any more: cages, notes of walks.
+
+use std::{collections::HashSet, path::Path, time::SystemTime};
+
+use sharekaro_proto::{TransferKey, nouns::transfer::Direction};
+
+use crate::{engine::Engine, files::cage};
+
+impl Engine {
+    /// Sweeps once, after a start. A failure costs room, nothing else.
+    pub(crate) fn sweep(&self) {
+        let (cages, sets) = self.look(|state| {
+            let open = || state.transfers.iter().map(|row| &row.record).filter(|record| !record.state.ended());
+            let cages: HashSet<TransferKey> = open().filter(|record| record.direction == Direction::In).map(|record| record.key).collect();
+            let sets: HashSet<String> = open().filter(|record| record.direction == Direction::Out).map(|record| record.set.to_string()).collect();
+            (cages, sets)
+        });
+        let state_dir = self.config().state_dir.clone();
+        self.spawn(async move {
+            let swept = tokio::task::spawn_blocking(move || {
+                sweep_notes(&state_dir.join("outgoing"), &sets);
+                cage::sweep(&state_dir.join("partial"), &cages, SystemTime::now())
+            });
+            match swept.await {
+                Ok(Ok(count)) if count > 0 => tracing::info!(count, "removed what old transfers left behind"),
+                Ok(Err(e)) => tracing::warn!("cannot remove what old transfers left behind: {e}"),
+                _ => {}
+            }
+        });
+    }
+}
+
+/// Notes of walks belong to transfers alone: without one they are of no use.
+fn sweep_notes(dir: &Path, known: &HashSet<String>) {
+    for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
+        if !entry.file_name().to_str().is_some_and(|name| known.contains(name))
+            && let Err(e) = std::fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!("cannot remove old notes {}: {e}", entry.path().display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_notes_that_no_transfer_knows_are_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["known", "orphan"] {
+            std::fs::create_dir(dir.path().join(name)).unwrap();
+        }
+
+        sweep_notes(dir.path(), &HashSet::from(["known".to_owned()]));
+
+        assert!(dir.path().join("known").exists() && !dir.path().join("orphan").exists());
+    }
+}
