@@ -5,4 +5,8 @@ pub mod detect;
 pub mod history;
 pub mod mac;
 pub mod network_csv;
+mod run;
 pub mod sample;
+mod sources;
+
+pub use run::{Config, Monitor, start};
