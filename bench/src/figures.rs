@@ -56,7 +56,16 @@ pub(crate) fn all(sizes: &Sizes) -> Result<()> {
         figures.extend(memory(sizes, alice, bob)?);
         Ok(())
     })?;
-    println!("\n{}", table(&figures));
+    println!(
+        "\nlarge file: {} MiB, huge file: {} MiB, {} rounds\n\n{}",
+        sizes.file / MIB,
+        sizes.big / MIB,
+        sizes.rounds.max(3),
+        table(&figures)
+    );
+    if sizes.rounds < Sizes::FULL.rounds {
+        println!("Small sizes: this only shows that the bench works.");
+    }
     Ok(())
 }
 
@@ -119,10 +128,10 @@ fn one_file(sizes: &Sizes, alice: &Host, bob: &Host) -> Result<[Figure; 5]> {
     step(&format!("{} MiB file, in turn with raw quinn and plain TCP", sizes.file / MIB));
     let path = alice.file("large", sizes.file)?;
     let expected = digest(&path)?;
-    let mut ours = Figure::new("1 GiB file, whole `sharectl send`", "s", Goal::None);
+    let mut ours = Figure::new("large file, whole `sharectl send`", "s", Goal::None);
     let mut quinn = Figure::new("  raw quinn, memory to memory", "s", Goal::None);
     let mut tcp = Figure::new("  plain TCP, memory to memory", "s", Goal::None);
-    let mut to_quinn = Figure::new("1 GiB file, rate as a share of raw quinn", "", Goal::AtLeast(0.75));
+    let mut to_quinn = Figure::new("large file, rate as a share of raw quinn", "", Goal::AtLeast(0.75));
     let mut to_tcp = Figure::new("  as a share of plain TCP", "", Goal::None);
     for _ in 0..sizes.rounds.max(3) {
         let raw = referenced(Reference::Quinn, alice, bob, sizes.file)?;
@@ -179,8 +188,8 @@ fn memory(sizes: &Sizes, alice: &Host, bob: &Host) -> Result<Vec<Figure>> {
     let path = alice.file("big", sizes.big)?;
     alice.ctl("send bob").arg(&path).within(900).ok()?;
     until("the receiver is done too", 30, || Ok((bob.ctl("status").ok()?.last()?["transfers_active"] == 0).then_some(())))?;
-    let mut sending = Figure::new("4 GiB sent: peak memory, sender", "MiB", Goal::AtMost(64.0));
-    let mut receiving = Figure::new("4 GiB sent: peak memory, receiver", "MiB", Goal::AtMost(64.0));
+    let mut sending = Figure::new("huge file: peak memory, sender", "MiB", Goal::AtMost(64.0));
+    let mut receiving = Figure::new("huge file: peak memory, receiver", "MiB", Goal::AtMost(64.0));
     sending.add(mib(alice.proc_status("VmHWM")?));
     receiving.add(mib(bob.proc_status("VmHWM")?));
     fs::remove_file(path)?;

@@ -70,7 +70,7 @@ impl Engine {
             let mut cursor = source.tree.manifest().cursor();
             let mut buffer = Vec::new();
             for no in files_of(&asked.ranges).take(PACK_FILES_MAX) {
-                let item = cursor.get(no).map_err(|e| no(Status::NotFound, e.to_string()))?;
+                let item = cursor.get(no).map_err(|e| Box::new(Answer::no(Status::NotFound, e.to_string())))?;
                 let (head, bytes) = match source.tree.read_small(&item, no, std::mem::take(&mut buffer)) {
                     Ok(small) => (
                         PackHead { file: no, status: Status::Ok.into(), len: small.bytes.len() as u32, value: small.value.to_vec() },
