@@ -56,9 +56,14 @@ pub fn piece_value(piece: u64, bytes: &[u8], size: u64) -> Option<Value> {
     Some(Hasher::new().set_input_offset(range.start).update(bytes).finalize_non_root())
 }
 
+/// The bytes of a piece that is nothing but zeroes.
+pub fn zero_piece(piece: u64, size: u64) -> Option<&'static [u8]> {
+    ZEROES.get(..piece_len(piece, size)?)
+}
+
 /// The value of a piece that is nothing but zeroes, without reading anything.
 pub fn zero_value(piece: u64, size: u64) -> Option<Value> {
-    piece_value(piece, ZEROES.get(..piece_len(piece, size)?)?, size)
+    piece_value(piece, zero_piece(piece, size)?, size)
 }
 
 /// Whether all bytes are zero; at most a piece of them.

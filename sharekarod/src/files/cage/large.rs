@@ -280,6 +280,9 @@ impl Partial {
         if !self.sparse {
             return self.data.write_all_at(bytes, offset);
         }
+        if is_zero(bytes) && self.is_hole(offset, bytes.len()) {
+            return Ok(());
+        }
         let mut at = offset;
         for block in bytes.chunks(HOLE) {
             // What was written there and never claimed must not show through.

@@ -40,6 +40,7 @@ pub use listing::{Listed, read_listing};
 use names::Folding;
 pub use place::{STAGING_NAME, discard, staging_root_for, sweep};
 pub use prepare::Tally;
+pub use reuse::open_regular;
 use sharekaro_proto::{TransferKey, nouns::transfer::SkipReason};
 pub use small::{Small, Stored};
 pub use states::EntryState;

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io,
+    ops::Range,
     os::unix::fs::FileExt,
     path::Path,
     sync::atomic::{AtomicBool, Ordering},
@@ -16,7 +17,7 @@ use rustix::{
 use super::{EntryState, Staging, large::Partial};
 use crate::files::{
     Error, PIECE_BYTES, Value,
-    pieces::{piece_count, piece_range, piece_value},
+    pieces::{piece_count, piece_range, piece_value, zero_piece},
     root,
 };
 
@@ -94,10 +95,31 @@ impl Staging {
         }
         Ok(reused)
     }
+
+    /// Notes pieces that lie wholly in a hole of the sender's file, and returns how many bytes of them were not here.
+    ///
+    /// # Errors
+    /// The disk of the cage.
+    pub fn claim_holes(&self, no: u32, pieces: Range<u64>) -> Result<u64, Error> {
+        self.usable()?;
+        let partial = self.partial(no)?;
+        let mut claimed = 0;
+        for piece in pieces {
+            let (range, zeroes) = piece_range(piece, partial.size).zip(zero_piece(piece, partial.size)).ok_or(Error::NoSuch(no))?;
+            if partial.value(piece).map_err(Error::on("read the journal of entry", no))?.is_some() {
+                continue;
+            }
+            let value = piece_value(piece, zeroes, partial.size).ok_or(Error::NoSuch(no))?;
+            partial.write(range.start, zeroes).map_err(Error::on("write entry", no))?;
+            partial.claim(piece, &value).map_err(Error::on("note a piece of entry", no))?;
+            claimed += range.end - range.start;
+        }
+        Ok(claimed)
+    }
 }
 
 /// A regular file of this machine, opened without ever blocking.
-pub(super) fn open_regular(path: &Path) -> Option<File> {
+pub fn open_regular(path: &Path) -> Option<File> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(open(path, flags, Mode::empty()).ok()?);
     file.metadata().is_ok_and(|meta| meta.is_file()).then_some(file)

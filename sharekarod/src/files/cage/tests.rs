@@ -334,6 +334,30 @@ fn holes_stay_holes_and_nothing_shows_through_them() {
 }
 
 #[test]
+fn the_holes_of_a_file_need_not_travel() {
+    let given = Given::new();
+    given.write("src/holes", "");
+    let holes = fs::File::options().write(true).open(given.path("src/holes")).unwrap();
+    holes.set_len((9 << 20) + 5).unwrap();
+    holes.write_all_at(&[1; 100], (4 << 20) + 70_000).unwrap();
+    let source = given.source();
+    let staging = given.staging();
+    staging.prepare(&never()).unwrap();
+    // What was written there and never claimed, as a crash leaves it.
+    staging.partial(1).unwrap().data.write_all_at(&[7; 4096], 8 << 20).unwrap();
+
+    assert_eq!(staging.claim_holes(1, 0..4).unwrap(), 4 << 20);
+    assert_eq!(staging.claim_holes(1, 3..4).unwrap(), 0, "already so");
+    assert_eq!(staging.claim_holes(1, 5..10).unwrap(), (4 << 20) + 5);
+    assert!(staging.claim_holes(1, 10..11).is_err(), "no such piece");
+    assert_eq!(missing(&staging, 1), [4]);
+    receive(&source, &staging);
+    given.commit(&staging, Conflict::Rename).unwrap();
+
+    assert!(fs::read(given.path("src/holes")).unwrap() == fs::read(given.path("inbox/holes")).unwrap());
+}
+
+#[test]
 fn an_old_state_of_a_file_and_a_copy_of_it_need_not_travel() {
     let given = Given::new();
     let mut bytes: Vec<u8> = (0..4 << 20).map(|i| (i / 9) as u8).collect();

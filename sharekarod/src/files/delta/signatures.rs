@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn the_checksum_of_a_window_that_moved_is_that_of_the_window() {
-        let bytes: Vec<u8> = (0..10_000u32).map(|i| (i * i >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..10_000u32).map(|i| ((i * i) >> 3) as u8).collect();
         let block = BLOCK_MIN as usize;
         let none = Signatures::parse(&[], BLOCK_MIN).unwrap();
 
