@@ -513,7 +513,14 @@ pub struct PieceRequest {
     /// The asked one chooses: any piece whose bit is 0 here (little-endian bits from piece 0).
     #[prost(bytes = "vec", tag = "6")]
     pub have: Vec<u8>,
+    /// Only these bytes of the piece: offset within it and length, again and again, ascending and apart from each other,
+    /// at most `PIECE_RANGES_MAX` of them. None: all. The head is that of the whole piece.
+    #[prost(uint32, repeated, tag = "7")]
+    pub ranges: Vec<u32>,
 }
+
+/// The most parts of a piece that are asked for at once: their numbers are few against a piece.
+pub const PIECE_RANGES_MAX: usize = 256;
 
 /// A piece follows.
 #[derive(Clone, PartialEq, Message)]
@@ -713,7 +720,8 @@ pub enum ChangeKind {
     Decline = 7,
 }
 
-/// What differs from a file that I have, please.
+/// What differs from a file that I have, please. The body is a signature of each block of that file: six bytes of the
+/// rolling checksum and six of the BLAKE3 hash.
 #[derive(Clone, PartialEq, Message)]
 pub struct DeltaRequest {
     /// `TransferKey`.
@@ -733,10 +741,11 @@ pub struct DeltaRequest {
     pub from: u64,
 }
 
-/// Instructions that make the new file from the old one.
+/// Instructions that make a stretch of the new file from the old one: the body has, for each copy, the bytes since the
+/// last one, the first block and the number of blocks, little-endian in four bytes each.
 #[derive(Clone, PartialEq, Message)]
 pub struct DeltaPage {
-    /// Bytes of the new file that they make.
+    /// Bytes of the new file in the stretch; those in no copy have to be asked for.
     #[prost(uint64, tag = "1")]
     pub len: u64,
 }
