@@ -77,7 +77,6 @@ async fn answer(engine: Engine, session: Session, mut incoming: Incoming) {
 
 async fn dispatch(engine: &Engine, session: &Session, incoming: &mut Incoming, request: Request) -> Answer {
     use request::Kind;
-    let _ = &incoming;
     match request.kind {
         Some(Kind::Ping(ping)) => Answer::ok(Some(reply::Kind::Pong(ping))),
         Some(Kind::Offer(offer)) => engine.offered(session, offer).await,
@@ -86,6 +85,7 @@ async fn dispatch(engine: &Engine, session: &Session, incoming: &mut Incoming, r
         Some(Kind::Pack(it)) => engine.serve_pack(session, it).await,
         Some(Kind::Layer(it)) => engine.serve_layer(session, it).await,
         Some(Kind::Extents(it)) => engine.serve_extents(session, it).await,
+        Some(Kind::Delta(it)) => engine.serve_delta(session, it, incoming).await,
         Some(Kind::Receipt(it)) => engine.serve_receipt(session, it).await,
         Some(Kind::Complete(it)) => engine.completed(session, it).await,
         Some(Kind::Change(it)) => engine.changed_by_peer(session, it).await,
@@ -94,9 +94,7 @@ async fn dispatch(engine: &Engine, session: &Session, incoming: &mut Incoming, r
         Some(Kind::PairConfirm(it)) => engine.pair_confirmed(session, it).await,
         Some(Kind::CodeStart(it)) => engine.code_tried(session, it),
         Some(Kind::CodeConfirm(it)) => engine.code_proven(session, it).await,
-        Some(Kind::Delta(_) | Kind::Messages(_) | Kind::Measure(_)) | None => {
-            Answer::no(Status::Unsupported, "this version cannot do that")
-        }
+        Some(Kind::Messages(_) | Kind::Measure(_)) | None => Answer::no(Status::Unsupported, "this version cannot do that"),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use bytes::{Buf, Bytes};
@@ -13,6 +14,7 @@ use sharekaro_proto::{
 };
 
 use super::{
+    delta::Recipes,
     plan::{Pieces, Remaining, Work},
     pull::{Counters, Stop, blocking, granted, kind_of, odd, read},
 };
@@ -23,7 +25,7 @@ use crate::{
 };
 
 /// A sender that holds a limit lets one wait this long for the first byte.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Everything that a fetch needs; cheap to clone.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ pub struct Fetch {
     pub destination: PathBuf,
     /// Which big files are nearly here.
     pub remaining: Arc<Remaining>,
+    /// How big files are made from older ones.
+    pub recipes: Arc<Recipes>,
     /// How far it is.
     pub counters: Arc<Counters>,
 }
@@ -64,7 +68,8 @@ async fn begin(fetch: &Fetch, no: u32, item: Item) -> Result<Option<Pieces>, Sto
     let size = item.size;
     let staging = Arc::clone(&fetch.staging);
     let missing = |staging: Arc<Staging>| blocking(move || Ok(staging.missing(no)?));
-    let fresh = missing(Arc::clone(&staging)).await? == [0..piece_count(size)];
+    let _busy = fetch.counters.busy(); // hashing a large file takes its time, here and there
+    let fresh = missing(Arc::clone(&staging)).await?.first() == Some(&(0..piece_count(size)));
     if fresh {
         fetch.reuse_big(no, item).await?;
     }
@@ -77,36 +82,76 @@ async fn begin(fetch: &Fetch, no: u32, item: Item) -> Result<Option<Pieces>, Sto
 }
 
 async fn one_piece(fetch: &Fetch, no: u32, piece: u64, len: usize) -> Result<(), Stop> {
-    let asked = PieceRequest { key: fetch.key.0.to_vec(), file: no, piece: piece as u32, ..PieceRequest::default() }; // at most 4 Mi pieces
-    let ask = Ask::new(Request { kind: Some(request::Kind::Piece(asked)) }).patience(PATIENCE);
-    let (reply, mut body) = fetch.session.request(ask).await?;
-    if let Some(reason) = lost(reply.status()) {
-        // the first piece that cannot come gives the file up; the others find it so
-        return if fetch.remaining.give_up(no) { skip(fetch, no, reason).await } else { Ok(()) };
+    if !fetch.make_piece(no, piece, len).await? {
+        let came = match fetch.ask_piece(no, piece, Vec::new(), len).await? {
+            Ok(came) => came,
+            // the first piece that cannot come gives the file up; the others find it so
+            Err(reason) => return if fetch.remaining.give_up(no) { skip(fetch, no, reason).await } else { Ok(()) },
+        };
+        match fetch.write_piece(no, piece, came.bytes, came.value).await {
+            Err(_) if !fetch.remaining.expects(no) => return Ok(()), // given up meanwhile
+            written => written?,
+        }
     }
-    let body_len = reply.body_len as usize;
-    let head = kind_of(granted(reply)?, |kind| if let reply::Kind::Piece(head) = kind { Some(head) } else { None })?;
-    if body_len != if head.zero { 0 } else { len } {
-        return Err(odd());
-    }
-    let value = Value::try_from(head.value.as_slice()).map_err(|_| odd())?;
-    let bytes = if head.zero { vec![0; len] } else { read(&mut body).await? };
-    let staging = Arc::clone(&fetch.staging);
-    let remaining = Arc::clone(&fetch.remaining);
-    let written = blocking(move || match staging.write_piece(no, piece, &bytes, &value) {
-        Err(_) if !remaining.expects(no) => Ok(false), // given up meanwhile
-        written => Ok(written.map(|()| true)?),
-    });
-    if !written.await? {
-        return Ok(());
-    }
-    fetch.counters.bytes.fetch_add(len as u64, Ordering::Relaxed);
     if fetch.remaining.one_came(no) { finish(fetch, no).await } else { Ok(()) }
+}
+
+/// A piece, or parts of it, as the sender sent it.
+pub struct Came {
+    /// The value of the whole piece.
+    pub value: Value,
+    /// All its bytes are zero, and did not travel.
+    pub zero: bool,
+    /// What was asked for of it.
+    pub bytes: Vec<u8>,
+    /// How long the sender read.
+    pub read: Duration,
+}
+
+impl Fetch {
+    /// Asks for a piece, or for the parts of it that are named, with so many bytes in all.
+    ///
+    /// # Errors
+    /// Why the pull cannot go on; within, why the file will never come.
+    pub async fn ask_piece(&self, no: u32, piece: u64, ranges: Vec<u32>, wanted: usize) -> Result<Result<Came, SkipReason>, Stop> {
+        let piece = piece as u32; // at most 4 Mi pieces
+        let asked = PieceRequest { key: self.key.0.to_vec(), file: no, piece, ranges, ..PieceRequest::default() };
+        let ask = Ask::new(Request { kind: Some(request::Kind::Piece(asked)) }).patience(PATIENCE);
+        let (reply, mut body) = self.session.request(ask).await?;
+        if let Some(reason) = lost(reply.status()) {
+            return Ok(Err(reason));
+        }
+        let body_len = reply.body_len as usize;
+        let head = kind_of(granted(reply)?, |kind| if let reply::Kind::Piece(head) = kind { Some(head) } else { None })?;
+        if body_len != if head.zero { 0 } else { wanted } {
+            return Err(odd());
+        }
+        let value = Value::try_from(head.value.as_slice()).map_err(|_| odd())?;
+        let bytes = if head.zero { vec![0; wanted] } else { read(&mut body).await? };
+        Ok(Ok(Came { value, zero: head.zero, bytes, read: Duration::from_micros(head.read_us.into()) }))
+    }
+
+    /// Verifies a piece, writes it and counts it.
+    ///
+    /// # Errors
+    /// The disk of the cage; a piece that is not what its value says.
+    pub async fn write_piece(&self, no: u32, piece: u64, bytes: Vec<u8>, value: Value) -> Result<(), Stop> {
+        let (staging, len) = (Arc::clone(&self.staging), bytes.len() as u64);
+        blocking(move || Ok(staging.write_piece(no, piece, &bytes, &value)?)).await?;
+        self.count(len);
+        Ok(())
+    }
+
+    /// Bytes that are here now.
+    pub fn count(&self, bytes: u64) {
+        self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Makes a big file whole, once its last piece is here.
 async fn finish(fetch: &Fetch, no: u32) -> Result<(), Stop> {
-    let staging = Arc::clone(&fetch.staging);
+    fetch.recipes.forget(no);
+    let (staging, _busy) = (Arc::clone(&fetch.staging), fetch.counters.busy());
     blocking(move || Ok(staging.finish_file(no)?)).await?;
     fetch.counters.files.fetch_add(1, Ordering::Relaxed);
     Ok(())
@@ -159,6 +204,7 @@ async fn take(fetch: &Fetch, mut files: Vec<(u32, u64)>, got: Vec<(PackHead, Byt
 }
 
 async fn skip(fetch: &Fetch, no: u32, reason: SkipReason) -> Result<(), Stop> {
+    fetch.recipes.forget(no);
     let staging = Arc::clone(&fetch.staging);
     blocking(move || Ok(staging.skip(no, reason)?)).await
 }

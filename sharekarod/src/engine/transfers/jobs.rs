@@ -15,12 +15,17 @@ use crate::config::Config;
 /// Pieces in flight over all transfers together: what they hold in memory, in MiB.
 const PIECES_IN_FLIGHT: usize = 24;
 
+/// Searches for old blocks at a time: each holds some MiB and a processor.
+const SEARCHES: usize = 2;
+
 /// What runs.
 pub struct Jobs {
     jobs: Mutex<HashMap<TransferId, Arc<Job>>>,
     sources: Mutex<HashMap<TransferKey, Arc<tokio::sync::OnceCell<Arc<Source>>>>>,
     /// Bounds the memory of everything that is being received.
     pub in_flight: Arc<Semaphore>,
+    /// Bounds what is searched for old blocks at a time.
+    pub searches: Semaphore,
     reserved: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
     /// To all peers together.
     pub upload: Limiter,
@@ -59,6 +64,7 @@ impl Jobs {
             sources: Mutex::default(),
             reserved: Arc::default(),
             in_flight: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)),
+            searches: Semaphore::new(SEARCHES),
             upload: Limiter::new(config.upload_limit),
             download: Limiter::new(config.download_limit),
         }

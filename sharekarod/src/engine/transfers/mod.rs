@@ -1,6 +1,7 @@
 //! Transfers: an offer's life to its end. The receiver pulls; the sender serves what it is asked for.
 
 mod complete;
+mod delta;
 mod fetch;
 mod inbox;
 mod incoming;

@@ -95,6 +95,25 @@ pub struct Counters {
     pub reused: AtomicU64,
     /// Files that are whole.
     pub files: AtomicU64,
+    /// Works that take their time without a byte that moves: hashing, making durable.
+    busy: AtomicU64,
+}
+
+/// While it lives nothing has to move.
+pub struct Busy<'a>(&'a AtomicU64);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Counters {
+    /// Something begins that takes its time.
+    pub fn busy(&self) -> Busy<'_> {
+        self.busy.fetch_add(1, Ordering::Relaxed);
+        Busy(&self.busy)
+    }
 }
 
 /// Pulls until everything is stored.
@@ -107,7 +126,12 @@ pub async fn run(engine: &Engine, session: &Session, id: TransferId) -> Result<(
     let _room = reserve(engine, &record, &destination, &tally).await?;
     engine.note_transfer(id, |row| row.enter(TransferState::Active, Phase::Transferring)).await;
     engine.tell_progress(id);
-    let counters = Arc::new(Counters { bytes: tally.bytes.into(), files: tally.files.into(), reused: record.bytes_reused.into() });
+    let counters = Arc::new(Counters {
+        bytes: tally.bytes.into(),
+        files: tally.files.into(),
+        reused: record.bytes_reused.into(),
+        ..Counters::default()
+    });
     let fetch = Fetch {
         engine: engine.clone(),
         session: session.clone(),
@@ -115,6 +139,7 @@ pub async fn run(engine: &Engine, session: &Session, id: TransferId) -> Result<(
         staging: Arc::clone(&staging),
         destination: destination.clone(),
         remaining: Arc::default(),
+        recipes: Arc::default(),
         counters: Arc::clone(&counters),
     };
     tokio::select! {
@@ -261,7 +286,7 @@ async fn watch(engine: &Engine, session: &Session, id: TransferId, counters: &Co
     loop {
         ticks.tick().await;
         let now = show(engine, id, counters);
-        if now != seen {
+        if now != seen || counters.busy.load(Ordering::Relaxed) > 0 {
             (seen, since) = (now, tokio::time::Instant::now());
         }
         let limited = engine.record(id).is_some_and(|record| record.limit().is_some()) || engine.inner.jobs.download.rate().is_some();

@@ -71,7 +71,10 @@ impl Fetch {
         if basis.is_none() && !same_size {
             return Ok(());
         }
-        let layer = self.layer(no, size).await?;
+        let layer = match self.layer(no, size).await {
+            Err(Stop::Wait(_)) => return Ok(()), // whoever asks for a piece hears why
+            layer => layer?,
+        };
         if let Some(hash) = root(&layer, size)
             && item.content.is_none()
             && self.reuse_whole(no, hash, size).await?
@@ -80,9 +83,10 @@ impl Fetch {
         }
         let Some(basis) = basis else { return Ok(()) };
         let staging = Arc::clone(&self.staging);
-        let reused = blocking(move || Ok(staging.reuse_pieces(no, &basis, &layer, &AtomicBool::new(false))?)).await?;
+        let compare = move || Ok((staging.reuse_pieces(no, &basis, &layer, &AtomicBool::new(false))?, basis, layer));
+        let (reused, basis, layer) = blocking(compare).await?;
         self.count_reused(reused);
-        Ok(())
+        self.delta(no, size, basis, layer).await
     }
 
     async fn reuse_whole(&self, no: u32, hash: Value, size: u64) -> Result<bool, Stop> {
@@ -126,8 +130,9 @@ impl Fetch {
         Ok(layer)
     }
 
-    fn count_reused(&self, bytes: u64) {
-        self.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
+    /// Bytes that were there already.
+    pub fn count_reused(&self, bytes: u64) {
+        self.count(bytes);
         self.counters.reused.fetch_add(bytes, Ordering::Relaxed);
     }
 }

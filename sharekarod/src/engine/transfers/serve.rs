@@ -8,8 +8,8 @@ use sharekaro_proto::{
     ErrorCode, TransferKey,
     nouns::transfer::{Direction, Priority, TransferState},
     wire::{
-        ExtentsPage, ExtentsRequest, LayerPage, LayerRequest, ManifestPage, ManifestRequest, PAGE_MAX, PackHead, PackPage, PackRequest,
-        PieceHead, PieceRequest, Status, encode_frame, reply,
+        ExtentsPage, ExtentsRequest, LayerPage, LayerRequest, ManifestPage, ManifestRequest, PAGE_MAX, PIECE_RANGES_MAX, PackHead,
+        PackPage, PackRequest, PieceHead, PieceRequest, Status, encode_frame, reply,
     },
 };
 
@@ -48,14 +48,18 @@ impl Engine {
         .await
     }
 
-    /// One piece of one file.
+    /// One piece of one file, or parts of it.
     pub(crate) async fn serve_piece(&self, session: &Session, asked: PieceRequest) -> Answer {
         self.serve(session, &asked.key, move |source| {
             let began = Instant::now();
             let piece = source.tree.read_piece(asked.file, asked.piece.into(), Vec::new()).map_err(|e| refused(&e))?;
             let (zero, len) = (piece.zero, piece.bytes.len() as u32); // at most one MiB
             let head = PieceHead { piece: asked.piece, value: piece.value.to_vec(), zero, packed: false, len, read_us: micros(began) };
-            let body = if zero { Bytes::new() } else { Bytes::from(piece.bytes) };
+            let body = match parts_of(&asked.ranges, &piece.bytes).ok_or_else(|| no(Status::Invalid, "no such parts"))? {
+                _ if zero => Bytes::new(),
+                Some(parts) => parts.concat().into(),
+                None => piece.bytes.into(),
+            };
             Ok(Answer::with_body(reply::Kind::Piece(head), body))
         })
         .await
@@ -115,7 +119,12 @@ impl Engine {
     }
 
     /// Finds what this peer may ask for under this key, does the work on a blocking thread, and lets the limits pass.
-    async fn serve(&self, session: &Session, key: &[u8], work: impl FnOnce(&Source) -> Result<Answer, Box<Answer>> + Send + 'static) -> Answer {
+    pub(super) async fn serve(
+        &self,
+        session: &Session,
+        key: &[u8],
+        work: impl FnOnce(&Source) -> Result<Answer, Box<Answer>> + Send + 'static,
+    ) -> Answer {
         let record = match self.may_ask(session, key) {
             Ok(record) => record,
             Err(answer) => return *answer,
@@ -137,7 +146,7 @@ impl Engine {
         answer
     }
 
-    fn may_ask(&self, session: &Session, key: &[u8]) -> Result<Record, Box<Answer>> {
+    pub(super) fn may_ask(&self, session: &Session, key: &[u8]) -> Result<Record, Box<Answer>> {
         let key = TransferKey::from_slice(key).ok_or_else(|| no(Status::Invalid, "a transfer key has 16 bytes"))?;
         let record = self.look(|state| state.transfers.by_key(Direction::Out, session.peer(), key).cloned());
         let record = record.ok_or_else(|| no(Status::NotFound, "nothing was offered under this key"))?;
@@ -151,7 +160,7 @@ impl Engine {
 }
 
 /// A refusal, small enough to be an error.
-fn no(status: Status, message: impl Into<String>) -> Box<Answer> {
+pub(super) fn no(status: Status, message: impl Into<String>) -> Box<Answer> {
     Box::new(Answer::no(status, message))
 }
 
@@ -163,11 +172,30 @@ fn files_of(ranges: &[u32]) -> impl Iterator<Item = u32> + '_ {
     })
 }
 
+/// The wanted parts of a piece: `Some(None)` where all of it is wanted, `None` where there are no such parts.
+fn parts_of<'a>(ranges: &[u32], piece: &'a [u8]) -> Option<Option<Vec<&'a [u8]>>> {
+    if ranges.is_empty() {
+        return Some(None);
+    }
+    let (pairs, odd) = ranges.as_chunks::<2>();
+    if !odd.is_empty() || pairs.len() > PIECE_RANGES_MAX {
+        return None;
+    }
+    let (mut at, mut parts) = (0, Vec::with_capacity(pairs.len()));
+    for [offset, len] in pairs {
+        let (from, len) = (*offset as usize, *len as usize);
+        let to = from.checked_add(len)?;
+        parts.push(piece.get(from..to).filter(|part| from >= at && !part.is_empty())?);
+        at = to;
+    }
+    Some(Some(parts))
+}
+
 fn micros(since: Instant) -> u32 {
     u32::try_from(since.elapsed().as_micros()).unwrap_or(u32::MAX)
 }
 
-fn refused(error: &SourceError) -> Box<Answer> {
+pub(super) fn refused(error: &SourceError) -> Box<Answer> {
     no(status_of(error), error.to_string())
 }
 
@@ -184,6 +212,20 @@ fn status_of(error: &SourceError) -> Status {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_parts_of_the_piece_are_told() {
+        let piece = b"0123456789";
+        let told = |ranges: &[u32]| parts_of(ranges, piece).map(|parts| parts.map(|parts| parts.concat()));
+
+        assert_eq!(told(&[]), Some(None));
+        assert_eq!(told(&[0, 1, 3, 2, 9, 1]), Some(Some(b"0349".to_vec())));
+        for bad in [&[0, 11][..], &[10, 1], &[3], &[3, 0], &[4, 2, 5, 1], &[u32::MAX, u32::MAX]] {
+            assert_eq!(told(bad), None, "{bad:?}");
+        }
+        let many: Vec<u32> = std::iter::repeat_n([0, 1], PIECE_RANGES_MAX + 1).flatten().collect();
+        assert_eq!(told(&many), None);
+    }
 
     #[test]
     fn ranges_of_a_hostile_peer_are_only_numbers() {
