@@ -70,8 +70,12 @@ async fn begin(fetch: &Fetch, no: u32, item: Item) -> Result<Option<Pieces>, Sto
     let missing = |staging: Arc<Staging>| blocking(move || Ok(staging.missing(no)?));
     let _busy = fetch.counters.busy(); // hashing a large file takes its time, here and there
     let fresh = missing(Arc::clone(&staging)).await?.first() == Some(&(0..piece_count(size)));
+    let sparse = item.sparse;
     if fresh {
         fetch.reuse_big(no, item).await?;
+    }
+    if sparse {
+        fetch.claim_holes(no, size).await?;
     }
     let Some(pieces) = Pieces::new(no, size, missing(staging).await?) else {
         finish(fetch, no).await?;

@@ -3,6 +3,7 @@
 mod complete;
 mod delta;
 mod fetch;
+mod holes;
 mod inbox;
 mod incoming;
 pub mod jobs;
