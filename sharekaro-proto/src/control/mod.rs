@@ -7,6 +7,7 @@ pub mod error;
 pub mod event;
 pub mod inbox;
 pub mod net;
+pub mod packets;
 pub mod pairing;
 pub mod peer;
 pub mod routes;

@@ -5,6 +5,7 @@ pub mod detect;
 pub mod history;
 pub mod mac;
 pub mod network_csv;
+pub mod packets;
 mod run;
 pub mod sample;
 mod sources;

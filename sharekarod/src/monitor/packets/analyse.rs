@@ -1,0 +1,170 @@
+//! One capture from its file to its report: read, dissect, choose, count, judge, perhaps write.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use sharekaro_proto::{
+    ErrorBody,
+    control::{error::ErrorCode, packets::Packets},
+};
+
+use super::{
+    captures::{Capture, CaptureError, Packet},
+    dissect::Dissection,
+    export::{Export, Format},
+    filter::Filter,
+    forest::judge::Judge,
+    stats::Stats,
+};
+
+/// So many talkers, flows, names and abnormal packets are told where nobody says how many.
+pub const TOP: usize = 20;
+
+/// What is asked of a capture.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Which packets; `None` is all.
+    pub filter: Option<Filter>,
+    /// The length of each list.
+    pub top: usize,
+    /// Where the chosen packets are written, in which format.
+    pub export: Option<(PathBuf, Format)>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { filter: None, top: TOP, export: None }
+    }
+}
+
+/// Why there is no report at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The file cannot be opened.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Nothing of it can be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: CaptureError,
+    },
+    /// What was chosen cannot be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// Reads a capture to its end. Blocks for as long as that takes: call it where that is allowed.
+///
+/// A capture that breaks after its first packet gives a report of what came before, with `error` in it.
+///
+/// # Errors
+/// Where nothing can be read, or the export cannot be written.
+pub fn analyse(path: &Path, options: &Options) -> Result<Packets, Failure> {
+    let source = File::open(path).and_then(refuse_folder).map_err(|source| Failure::Open { path: path.into(), source })?;
+    let unreadable = |source| Failure::Read { path: path.into(), source };
+    let mut capture = Capture::open(source).map_err(unreadable)?;
+    let mut run = Run::begin(options)?;
+    let end = run.read(&mut capture)?;
+    match end {
+        Some(error) if run.read == 0 => Err(unreadable(error)),
+        end => run.finish(end.map(|error| broken(path, &error))),
+    }
+}
+
+/// Opening a folder succeeds; reading it would give an odder error later.
+fn refuse_folder(file: File) -> std::io::Result<File> {
+    if file.metadata()?.is_dir() {
+        return Err(std::io::ErrorKind::IsADirectory.into());
+    }
+    Ok(file)
+}
+
+fn broken(path: &Path, error: &CaptureError) -> ErrorBody {
+    let body = ErrorBody::new(ErrorCode::Partial, format!("cannot read all of {}: {error}", path.display()));
+    body.hint("What stands before that place is counted.")
+}
+
+/// A capture being counted, from a file or live.
+pub struct Run<'o> {
+    options: &'o Options,
+    stats: Stats,
+    judge: Judge,
+    export: Option<(&'o Path, Export<std::io::BufWriter<File>>)>,
+    /// Packets read, chosen or not: the number of the latest.
+    read: u64,
+}
+
+impl<'o> Run<'o> {
+    /// Begins, with an empty export where one is asked for.
+    ///
+    /// # Errors
+    /// Where that cannot be made.
+    pub fn begin(options: &'o Options) -> Result<Self, Failure> {
+        let export = match &options.export {
+            None => None,
+            Some((path, format)) => {
+                let created = Export::create(path, *format).map_err(|source| Failure::Write { path: path.clone(), source })?;
+                Some((path.as_path(), created))
+            }
+        };
+        Ok(Self { options, stats: Stats::default(), judge: Judge::default(), export, read: 0 })
+    }
+
+    /// Takes a packet; returns whether it was chosen.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    #[inline]
+    pub fn take(&mut self, packet: &Packet<'_>) -> Result<bool, Failure> {
+        self.read += 1;
+        let dissection = Dissection::of(packet);
+        if self.options.filter.as_ref().is_some_and(|filter| !filter.matches(&dissection, packet.length)) {
+            return Ok(false);
+        }
+        let before = self.stats.add(self.read, packet, &dissection);
+        self.judge.observe(self.read, packet, &dissection, &before, self.stats.share(dissection.last));
+        if let Some((path, export)) = &mut self.export {
+            export.add(packet, &dissection).map_err(|source| Failure::Write { path: path.to_path_buf(), source })?;
+        }
+        Ok(true)
+    }
+
+    /// Takes all packets of a capture; returns how it breaks, where it does.
+    fn read<R: Read>(&mut self, capture: &mut Capture<R>) -> Result<Option<CaptureError>, Failure> {
+        loop {
+            match capture.next_packet() {
+                Ok(Some(packet)) => self.take(&packet)?,
+                Ok(None) => return Ok(None),
+                Err(error) => return Ok(Some(error)),
+            };
+        }
+    }
+
+    /// The report.
+    ///
+    /// # Errors
+    /// Where the export cannot be written to its end.
+    pub fn finish(self, error: Option<ErrorBody>) -> Result<Packets, Failure> {
+        if let Some((path, export)) = self.export {
+            export.finish().map_err(|source| Failure::Write { path: path.to_path_buf(), source })?;
+        }
+        let abnormal = self.judge.abnormal(&self.stats, self.options.top);
+        Ok(Packets { abnormal, error, ..self.stats.report(self.options.top) })
+    }
+}

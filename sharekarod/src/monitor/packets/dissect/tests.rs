@@ -1,0 +1,132 @@
+//! The walk through headers, on packets that are made here; `tests/` compares whole captures with Wireshark's counts.
+
+use proptest::prelude::*;
+
+use super::{super::captures::Packet, Dissection, protocol::Protocol};
+
+/// Headers outermost first; lengths and checksums are right where the walk looks at them.
+fn ethernet(kind: u16, content: &[u8]) -> Vec<u8> {
+    [&[2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 1][..], &kind.to_be_bytes(), content].concat()
+}
+
+fn ipv4(protocol: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len() + 20).unwrap().to_be_bytes();
+    [&[0x45, 0][..], &length, &[0, 1, 0, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2], content].concat()
+}
+
+fn ipv6(next: u8, content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len()).unwrap().to_be_bytes();
+    let (mut from, mut to) = ([0; 16], [0; 16]);
+    (from[0], from[15], to[0], to[15]) = (0xfd, 1, 0xfd, 2);
+    [&[0x60, 0, 0, 0][..], &length, &[next, 64], &from, &to, content].concat()
+}
+
+fn udp(ports: (u16, u16), content: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(content.len() + 8).unwrap().to_be_bytes();
+    [&ports.0.to_be_bytes()[..], &ports.1.to_be_bytes(), &length, &[0, 0], content].concat()
+}
+
+fn packet(link: u32, data: &[u8]) -> Packet<'_> {
+    Packet { time: 0, link, big_endian: false, length: u32::try_from(data.len()).unwrap(), data }
+}
+
+fn names(link: u32, data: &[u8]) -> String {
+    let held = Dissection::of(&packet(link, data)).protocols;
+    let mut names: Vec<_> = held.indices().filter_map(Protocol::numbered).map(Protocol::name).collect();
+    names.sort_unstable();
+    names.join(" ")
+}
+
+#[test]
+fn what_is_in_a_tunnel_is_found() {
+    let inner = ipv4(17, &udp((40_000, 40_001), b"x"));
+    let frame = ethernet(0x0800, &inner);
+    let cases = [
+        (47, [&[0, 0, 8, 0][..], &inner].concat(), "eth gre ip udp"),
+        (47, [&[0x30, 0, 0x65, 0x58, 0, 0, 0, 9, 0, 0, 0, 1][..], &frame].concat(), "eth gre ip udp"),
+        (4, inner.clone(), "eth ip udp"),
+        (41, ipv6(17, &udp((1, 40_001), b"")), "eth ip ipv6 udp"),
+        (51, [&[17, 4, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1][..], &[0; 12], &udp((1, 2), b"")].concat(), "ah eth ip udp"),
+        (17, udp((9, 4789), &[&[8, 0, 0, 0, 0, 0, 7, 0][..], &frame].concat()), "eth ip udp vxlan"),
+        (17, udp((9, 6081), &[&[0, 0, 0x65, 0x58, 0, 0, 7, 0][..], &frame].concat()), "eth geneve ip udp"),
+        (17, udp((9, 2152), &[&[0x30, 255, 0, 40, 0, 0, 0, 1][..], &inner].concat()), "eth gtp ip udp"),
+        (17, udp((9, 2152), &[&[0x34, 255, 0, 48, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 0, 0][..], &inner].concat()), "eth gtp ip udp"),
+        (17, udp((9, 3544), &[&[0; 8][..], &ipv6(59, b"")].concat()), "eth ip ipv6 teredo udp"),
+        (17, udp((9, 1701), &[&[0, 2, 0, 1, 0, 1, 0xff, 3, 0, 0x21][..], &inner].concat()), "eth ip l2tp ppp udp"),
+        (97, [&[0x30, 0][..], &frame].concat(), "eth etherip ip udp"),
+    ];
+
+    for (protocol, content, want) in cases {
+        assert_eq!(names(1, &ethernet(0x0800, &ipv4(protocol, &content))), want);
+    }
+}
+
+#[test]
+fn tags_labels_and_sessions_are_passed() {
+    let inner = ipv4(17, &udp((40_000, 40_001), b"x"));
+
+    let tagged = |kind: u16, content: &[u8]| [&[0, 7][..], &kind.to_be_bytes(), content].concat();
+    assert_eq!(names(1, &ethernet(0x8100, &tagged(0x8100, &tagged(0x0800, &inner)))), "eth ip udp vlan");
+    assert_eq!(names(1, &ethernet(0x88a8, &tagged(0x8100, &tagged(0x0800, &inner)))), "eth ieee8021ad ip udp vlan");
+    assert_eq!(names(1, &ethernet(0x8847, &[&[0, 1, 0, 64, 0, 1, 1, 64][..], &inner].concat())), "eth ip mpls udp");
+    let session = [&[0x11, 0, 0, 1, 0, 32, 0, 0x21][..], &inner].concat();
+    assert_eq!(names(1, &ethernet(0x8864, &session)), "eth ip ppp pppoes udp");
+}
+
+#[test]
+fn a_later_fragment_and_a_quoted_packet_have_no_ports() {
+    let inner = ipv4(17, &udp((40_000, 53), b"x"));
+    let mut fragment = inner.clone();
+    (fragment[6], fragment[7]) = (0, 185);
+    let quoted = ipv4(1, &[&[3, 3, 0, 0, 0, 0, 0, 0][..], &inner].concat());
+
+    assert_eq!(names(101, &fragment), "ip raw");
+    assert_eq!(names(101, &quoted), "icmp ip raw");
+    assert_eq!(Dissection::of(&packet(101, &fragment)).ports, None);
+    assert_eq!(names(1, &ethernet(0x86dd, &ipv6(44, &[&[17, 0, 0, 8, 0, 0, 0, 1][..], &[0; 8]].concat()))), "eth ipv6");
+}
+
+#[test]
+fn padding_is_no_content() {
+    let mut frame = ethernet(0x0800, &ipv4(6, &[0, 80, 0x9c, 0x40, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]));
+    frame.resize(60, 0);
+
+    let dissection = Dissection::of(&packet(1, &frame));
+
+    assert_eq!(names(1, &frame), "eth ip tcp");
+    assert_eq!((dissection.payload, dissection.tcp_flags, dissection.ports), (0, 2, Some((80, 40_000))));
+}
+
+#[test]
+fn a_packet_in_a_packet_in_a_packet_ends() {
+    let mut packet = ipv4(17, &udp((1, 2), b""));
+    for _ in 0..500 {
+        packet = ipv4(4, &packet);
+    }
+
+    assert_eq!(names(101, &packet), "ip raw");
+}
+
+const LINKS: [u32; 26] =
+    [0, 1, 6, 9, 10, 11, 12, 50, 51, 101, 104, 105, 107, 108, 109, 113, 117, 119, 127, 163, 166, 192, 226, 228, 239, 276];
+
+proptest! {
+    #[test]
+    fn noise_never_panics(link in proptest::sample::select(LINKS.to_vec()), data in proptest::collection::vec(any::<u8>(), 0..200)) {
+        let dissection = Dissection::of(&packet(link, &data));
+        let _ = dissection.name.and_then(super::names::NameSource::read);
+    }
+
+    #[test]
+    fn damaged_tunnels_never_panic(which in 0_usize..8, at in 0_usize..120, value: u8, cut in 0_usize..200) {
+        let inner = ethernet(0x0800, &ipv4(17, &udp((40_000, 53), &[0; 30])));
+        let ports = [4789, 6081, 2152, 3544, 1701, 37_008, 5072, 5247];
+        let mut frame = ethernet(0x0800, &ipv4(17, &udp((9, ports[which]), &[&[8, 0, 0, 0, 0, 0, 7, 0][..], &inner].concat())));
+        if let Some(byte) = frame.get_mut(at) {
+            *byte = value;
+        }
+        let length = u32::try_from(frame.len()).unwrap();
+        frame.truncate(cut);
+        Dissection::of(&Packet { time: 0, link: 1, big_endian: false, length, data: &frame });
+    }
+}
