@@ -1,5 +1,5 @@
-//! The monitor while it runs: a second is read, judged and kept. Others hold a cheap handle with questions and a
-//! subscription; the detectors themselves know no clock and no file.
+//! The monitor while it runs: a second is read, judged and kept. Others hold a cheap handle with questions; one
+//! listener is told of anomalies and publishes them; the detectors themselves know no clock and no file.
 
 use std::{
     collections::HashMap,
@@ -12,7 +12,7 @@ use std::{
 use jiff::{Timestamp, tz::TimeZone};
 use sharekaro_proto::control::net::{Anomalies, Anomaly, History as HistoryReply, Interface, Interfaces};
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{mpsc, watch},
     task::JoinSet,
     time::{MissedTickBehavior, interval},
 };
@@ -37,7 +37,7 @@ const EVERY: Duration = Duration::from_secs(1);
 const FLUSH_EVERY: u64 = 60;
 /// Events on their way; a source that is faster waits.
 const EVENTS: usize = 1024;
-/// Anomalies that a slow listener may be behind; beyond, it is told that it missed some.
+/// Anomalies that the listener may be behind; beyond, it finds the rest in `anomalies()`.
 const BEHIND: usize = 256;
 /// Detectors kept for interfaces that were watched once.
 const MOST_DETECTORS: usize = 16;
@@ -72,7 +72,7 @@ struct Shared {
     config: Config,
     state: Mutex<State>,
     history: Mutex<History>,
-    anomalies: broadcast::Sender<Anomaly>,
+    told: mpsc::Sender<Anomaly>,
     events: mpsc::Sender<Event>,
 }
 
@@ -80,12 +80,16 @@ struct Shared {
 #[derive(Clone)]
 pub struct Monitor(Arc<Shared>);
 
-/// Starts the monitor with its file at `store`. The second part ends when `shutdown` is cancelled and all is written.
+/// The handle, what it tells, and its work.
+pub type Started<Work> = (Monitor, mpsc::Receiver<Anomaly>, Work);
+
+/// Starts the monitor with its file at `store`: its handle, the anomalies as they begin or worsen, for the one who
+/// publishes them, and the work itself, which ends when `shutdown` is cancelled and all is written.
 pub fn start(
     config: Config,
     store: &Path,
     shutdown: CancellationToken,
-) -> Result<(Monitor, impl Future<Output = ()> + Send + use<>), HistoryError> {
+) -> Result<Started<impl Future<Output = ()> + Send + use<>>, HistoryError> {
     let history = History::open(store)?;
     let detectors: HashMap<String, TrafficDetector> = history.load("traffic")?;
     let state = State {
@@ -94,11 +98,11 @@ pub fn start(
         incidents: history.load("incidents")?,
         ..State::default()
     };
-    let (anomalies, _) = broadcast::channel(BEHIND);
+    let (told, listener) = mpsc::channel(BEHIND);
     let (events, received) = mpsc::channel(EVENTS);
-    let shared = Shared { config, state: Mutex::new(state), history: Mutex::new(history), anomalies, events };
+    let shared = Shared { config, state: Mutex::new(state), history: Mutex::new(history), told, events };
     let monitor = Monitor(Arc::new(shared));
-    Ok((monitor.clone(), monitor.run(received, shutdown)))
+    Ok((monitor.clone(), listener, monitor.run(received, shutdown)))
 }
 
 impl Monitor {
@@ -199,8 +203,8 @@ impl Monitor {
             if let Change::Began(anomaly) | Change::Worsened(anomaly) = state.incidents.push(interface, finding) {
                 tracing::info!(id = anomaly.id, kind = ?anomaly.kind, severity = ?anomaly.severity, "{}", anomaly.explanation);
                 state.unsaved = true;
-                // Nobody listens: that is no error.
-                let _ = self.0.anomalies.send(anomaly);
+                // Nobody listens, or slowly: that is no error, and the table has it.
+                let _ = self.0.told.try_send(anomaly);
             }
         }
     }
@@ -289,12 +293,6 @@ impl Monitor {
         state.csv.start(path, mode, &anomalies)
     }
 
-    /// Anomalies as they begin or worsen.
-    #[must_use]
-    pub fn subscribe(&self) -> broadcast::Receiver<Anomaly> {
-        self.0.anomalies.subscribe()
-    }
-
     /// For further sources, as captured packets: what they notice on the watched interface.
     #[must_use]
     pub fn events(&self) -> mpsc::Sender<Event> {
@@ -348,9 +346,8 @@ mod tests {
     async fn a_running_monitor_counts_tells_and_remembers() {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, shutdown) = (folder.path().join("monitor.db"), CancellationToken::new());
-        let (monitor, running) = start(Config::default(), &store, shutdown.clone()).expect("started");
+        let (monitor, mut told, running) = start(Config::default(), &store, shutdown.clone()).expect("started");
         let running = tokio::spawn(running);
-        let mut told = monitor.subscribe();
 
         monitor.events().send(Event::Forged).await.expect("it listens");
         let anomaly = told.recv().await.expect("told");
@@ -363,7 +360,7 @@ mod tests {
         shutdown.cancel();
         running.await.expect("ended");
 
-        let (again, _) = start(Config::default(), &store, CancellationToken::new()).expect("again");
+        let (again, ..) = start(Config::default(), &store, CancellationToken::new()).expect("again");
         assert!(again.anomaly(&anomaly.id).is_some_and(|kept| kept.acknowledged));
         assert!(again.history_of(Some("nosuch0"), Timestamp::UNIX_EPOCH).expect("readable").is_none());
     }
