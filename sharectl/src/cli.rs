@@ -17,6 +17,7 @@ use crate::commands::{
     peer::PeerVerb,
     peers::Peers,
     receipt::ReceiptVerb,
+    receive::Receive,
     send::Send,
     status::{Config, Identity, Status},
     transfer::TransferVerb,
@@ -67,6 +68,8 @@ pub(crate) enum Command {
     Trust(SetTrust),
     /// Send files and folders
     Send(Send),
+    /// Take what a code was made for, or the next that a peer sends
+    Receive(Receive),
     /// All transfers
     Transfers(Transfers),
     /// One transfer: show, pause, resume, cancel, limit, prio, retry
@@ -168,6 +171,9 @@ mod tests {
             "sharectl send bob,carol a --detach --json",
             "sharectl send bob a --wait 5 --note hi --apart --ignore-files --xattrs",
             "sharectl send bob -- -dash --also-a-name",
+            "sharectl send --code a b --exclude *.o",
+            "sharectl receive 42-oak-tin-piano",
+            "sharectl receive 42 oak tin piano --from bob --json",
             "sharectl transfers",
             "sharectl transfer show t8",
             "sharectl transfer pause 8",
@@ -197,6 +203,9 @@ mod tests {
             "sharectl",
             "sharectl no-such-verb",
             "sharectl send bob",
+            "sharectl send --code",
+            "sharectl send --code a --detach",
+            "sharectl receive",
             "sharectl send bob a --limit 5X",
             "sharectl send bob a --limit 0",
             "sharectl send bob a --conflict maybe",

@@ -21,13 +21,13 @@ use crate::{
 };
 
 /// How often we look whether the code was used: soon enough for two people who look at two screens.
-const LOOK_EVERY: Duration = Duration::from_millis(300);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(300);
 
 /// The first line for programs.
 #[derive(Serialize)]
-struct Code<'a> {
-    code: &'a str,
-    expires_at: Timestamp,
+pub(super) struct Code<'a> {
+    pub(super) code: &'a str,
+    pub(super) expires_at: Timestamp,
 }
 
 pub(super) async fn run(client: &Client, screen: &Screen) -> Result<(), End> {

@@ -1,5 +1,6 @@
 //! The verbs: a clap struct each, and how it is run and printed.
 
+mod code;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod events;
@@ -10,6 +11,7 @@ pub(crate) mod pair;
 pub(crate) mod peer;
 pub(crate) mod peers;
 pub(crate) mod receipt;
+pub(crate) mod receive;
 pub(crate) mod send;
 mod signals;
 pub(crate) mod status;
@@ -42,6 +44,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Pair(it) => it.run(&client, screen).await,
         Command::Trust(it) => it.run(&client, screen).await,
         Command::Send(it) => it.run(&client, screen).await,
+        Command::Receive(it) => it.run(&client, screen).await,
         Command::Transfers(it) => it.run(&client, screen).await,
         Command::Transfer(it) => it.run(&client, screen).await,
         Command::Receipt(it) => it.run(&client, screen).await,

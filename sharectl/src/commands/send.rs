@@ -1,6 +1,7 @@
 //! `send TARGET PATH...`: records the transfers with the daemon, then follows them to their end.
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use sharekaro_proto::{
     client::Client,
     control::{
         routes,
-        transfer::{RawPath, Send as SendBody, Transfer, Transfers},
+        transfer::{RawPath, Send as SendBody, SendCode, Transfer, Transfers},
     },
     nouns::{
         text::Shown,
@@ -19,7 +20,7 @@ use sharekaro_proto::{
     },
 };
 
-use super::follow;
+use super::{code, follow};
 use crate::{
     cli::{one_of, rate},
     ending::End,
@@ -28,11 +29,14 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(crate) struct Send {
-    /// alias, name, key prefix, @group, #room, all or HOST:PORT; several joined by a comma
-    target: String,
+    /// alias, name, key prefix, @group, #room, all or HOST:PORT; several joined by a comma. None with --code
+    target: OsString,
     /// Files and folders
-    #[arg(required = true, value_name = "PATH")]
+    #[arg(required_unless_present = "code", value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
+    /// To whoever types a code that this shows, also without being paired
+    #[arg(long, conflicts_with_all = ["detach", "wait", "apart"])]
+    code: bool,
     /// A word to it
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
@@ -67,6 +71,9 @@ pub(crate) struct Send {
 
 impl Send {
     pub(crate) async fn run(self, client: &Client, screen: &Screen) -> Result<(), End> {
+        if self.code {
+            return code::run(self.parcel()?, client, screen).await;
+        }
         let (detach, wait) = (self.detach, self.wait.map(|seconds| Duration::from_secs(seconds.into())));
         let sent: Transfers = client.post_with(routes::TRANSFERS, &self.request()?).await?;
         if detach {
@@ -75,9 +82,24 @@ impl Send {
         follow::to_the_end(sent.transfers, wait, client, screen).await
     }
 
+    /// What a code is made for: there is no target, so all arguments are paths.
+    fn parcel(self) -> Result<SendCode, ErrorBody> {
+        let paths = std::iter::once(Path::new(&self.target)).chain(self.paths.iter().map(PathBuf::as_path));
+        Ok(SendCode {
+            paths: paths.map(absolute).collect::<Result<_, _>>()?,
+            note: self.note,
+            exclude: self.exclude,
+            conflict: self.conflict,
+            limit: self.limit,
+            priority: self.prio,
+            ignore_files: self.ignore_files,
+            xattrs: self.xattrs,
+        })
+    }
+
     fn request(self) -> Result<SendBody, ErrorBody> {
         Ok(SendBody {
-            target: self.target,
+            target: self.target.to_string_lossy().into_owned(), // what is no text names nobody
             paths: self.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             note: self.note,
             exclude: self.exclude,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::peer::Peer;
-use crate::nouns::transfer::words;
+use crate::{TransferId, nouns::transfer::words};
 
 /// Begin to pair.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
@@ -75,6 +75,10 @@ pub struct Invitation {
     pub state: InvitationState,
     /// Who used it.
     pub peer: Option<Peer>,
+    /// The transfer that it became, where it was made for files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub transfer: Option<TransferId>,
 }
 
 /// Use a code.

@@ -36,6 +36,10 @@ pub const INVITATIONS: &str = "/v1/invitations";
 pub const INVITATION: &str = "/v1/invitations/{id}";
 /// `POST` `JoinInvitation`: `Peer`.
 pub const JOIN: &str = "/v1/invitations/join";
+/// `POST` `SendCode`: `Invitation`; asked for and withdrawn as any invitation.
+pub const CODES: &str = "/v1/codes";
+/// `POST` `ReceiveCode`: `Transfer`.
+pub const CODES_RECEIVE: &str = "/v1/codes/receive";
 /// `GET`: `Transfers`. `POST` `Send`: `Transfers`.
 pub const TRANSFERS: &str = "/v1/transfers";
 /// `GET`: `Transfer`.

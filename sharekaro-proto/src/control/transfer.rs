@@ -78,6 +78,47 @@ pub struct Send {
     pub apart: bool,
 }
 
+/// Send files and folders to whoever types a code.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SendCode {
+    /// Absolute paths on this machine.
+    #[schema(value_type = Vec<String>)]
+    pub paths: Vec<RawPath>,
+    /// A word to it.
+    #[serde(default)]
+    pub note: String,
+    /// Patterns of what to leave out, at any depth (glob syntax).
+    #[serde(default)]
+    pub exclude: Vec<String>,
+    /// What happens where a name is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Conflict>,
+    /// Bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Which goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Obey ignore files (`.gitignore`, `.ignore`).
+    #[serde(default)]
+    pub ignore_files: bool,
+    /// Send extended attributes of the user namespace too.
+    #[serde(default)]
+    pub xattrs: bool,
+}
+
+/// Receive what a code was made for. Nobody becomes trusted by it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceiveCode {
+    /// As it was told.
+    pub code: String,
+    /// Whose it is; without it, whoever on the LAN holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
 /// Several transfers.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Transfers {

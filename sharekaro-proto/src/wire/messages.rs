@@ -831,6 +831,9 @@ pub struct CodeReply {
     /// The inviter's proof (to `CodeConfirm`, once the other's is good).
     #[prost(bytes = "vec", tag = "2")]
     pub proof: Vec<u8>,
+    /// `TransferKey` of what the code was made for; it is offered next.
+    #[prost(bytes = "vec", tag = "3")]
+    pub transfer: Vec<u8>,
 }
 
 // ---- messages -------------------------------------------------------------------------------------

@@ -15,7 +15,10 @@ use sharekaro_proto::{
         routes,
         transfer::{Transfer, Transfers},
     },
-    nouns::{text::Shown, transfer::TransferState},
+    nouns::{
+        text::Shown,
+        transfer::{Direction, TransferState},
+    },
 };
 
 use self::table::{FollowTable, Outcome};
@@ -146,6 +149,10 @@ fn tell_person(outcome: &Outcome, screen: &Screen) -> Result<(), End> {
 
 /// `bob has report.pdf: 3 files, 12.4 MiB in 2 s (6.2 MiB/s)`.
 fn arrived(transfer: &Transfer) -> String {
+    if transfer.direction == Direction::In {
+        let paths: Vec<String> = transfer.paths.iter().map(|path| Shown(path).to_string()).collect();
+        return format!("{} from {} lies in {}", what(transfer), Shown(&transfer.peer), paths.join(", "));
+    }
     let took = transfer.changed_at.duration_since(transfer.created_at).as_secs_f64().max(0.001);
     let new = transfer.bytes_confirmed.saturating_sub(transfer.bytes_reused);
     let speed = rate((new as f64 / took) as u64);

@@ -4,10 +4,11 @@
 //! try costs the invitation one of its three, whether or not it is finished.
 
 use sharekaro_proto::{
-    DeviceId, ErrorBody, ErrorCode,
+    DeviceId, ErrorBody, ErrorCode, TransferKey,
     control::{
         pairing::{Invitation, InvitationState, JoinInvitation},
         peer::Peer,
+        transfer::Send,
     },
     wire::{CodeConfirm, CodePurpose, CodeReply, CodeStart, Status, reply, request},
 };
@@ -35,15 +36,15 @@ impl Engine {
     /// # Errors
     /// Too many are open.
     pub async fn invite(&self) -> Result<Invitation, ErrorBody> {
-        self.new_code(CodePurpose::Pair)
+        self.new_code(CodePurpose::Pair, None)
     }
 
-    pub(crate) fn new_code(&self, purpose: CodePurpose) -> Result<Invitation, ErrorBody> {
+    pub(crate) fn new_code(&self, purpose: CodePurpose, parcel: Option<Send>) -> Result<Invitation, ErrorBody> {
         let secret = from_bits(&rand::random::<[u8; 8]>(), SECRET_WORDS).replace(' ', "-");
         self.update(|state| {
             let number =
                 std::iter::repeat_with(|| rand::random_range(1..1000)).find(|number| !state.pairings.number_is_taken(*number)).unwrap_or(1);
-            let id = state.pairings.invite(number, format!("{number}-{secret}"), purpose)?;
+            let id = state.pairings.invite(number, format!("{number}-{secret}"), purpose, parcel)?;
             state.pairings.invitation_view(id, &state.peers).ok_or_else(no_such_invitation)
         })
     }
@@ -79,19 +80,25 @@ impl Engine {
     /// # Errors
     /// Nobody here made such a code; it is wrong, used up or expired.
     pub async fn join(&self, join: JoinInvitation) -> Result<Peer, ErrorBody> {
-        let session = self.try_code(&join.code, join.peer.as_deref(), CodePurpose::Pair).await?;
+        let (session, _) = self.try_code(&join.code, join.peer.as_deref(), CodePurpose::Pair).await?;
         self.pair_with(session.peer()).await
     }
 
-    /// Finds whoever made a code, and proves to each other that both know it.
-    pub(crate) async fn try_code(&self, code: &str, peer: Option<&str>, purpose: CodePurpose) -> Result<Session, ErrorBody> {
+    /// Finds whoever made a code, and proves to each other that both know it. Returns the session with it and the
+    /// transfer that it grants, if it is a code for that.
+    pub(crate) async fn try_code(
+        &self,
+        code: &str,
+        peer: Option<&str>,
+        purpose: CodePurpose,
+    ) -> Result<(Session, Option<TransferKey>), ErrorBody> {
         let (number, secret) = parse(code)?;
         for candidate in self.candidates(peer).await? {
             let Ok(session) = self.session_within(candidate, std::time::Duration::from_secs(10)).await else { continue };
             match self.prove(&session, number, &secret, purpose).await {
                 Err(e) if e.code == ErrorCode::NotFound && peer.is_none() => {} // not the one who made it
                 Err(e) => return Err(e),
-                Ok(()) => return Ok(session),
+                Ok(granted) => return Ok((session, granted)),
             }
         }
         Err(ErrorBody::new(ErrorCode::NotFound, "nobody on this network knows this code")
@@ -107,7 +114,7 @@ impl Engine {
         }
     }
 
-    async fn prove(&self, session: &Session, number: u32, secret: &str, purpose: CodePurpose) -> Result<(), ErrorBody> {
+    async fn prove(&self, session: &Session, number: u32, secret: &str, purpose: CodePurpose) -> Result<Option<TransferKey>, ErrorBody> {
         let (joiner, inviter) = (self.id(), session.peer());
         let (spake, message) = Spake2::<Ed25519Group>::start_a(&Password::new(secret), &identity(joiner), &identity(inviter));
         let start = CodeStart { number, message, purpose: purpose.into() };
@@ -122,7 +129,7 @@ impl Engine {
                 ErrorBody::new(ErrorCode::NotTrusted, "the peer could not prove that it knows the code").hint("somebody may be in between")
             );
         }
-        Ok(())
+        Ok(TransferKey::from_slice(&theirs.transfer))
     }
 
     /// Somebody tries a code.
@@ -142,7 +149,7 @@ impl Engine {
             if let Some(key) = shared_key(spake.finish(&start.message)) {
                 invited.keys.insert(joiner, key); // at most as many as there are tries
             }
-            Answer::ok(Some(reply::Kind::Code(CodeReply { message, proof: Vec::new() })))
+            Answer::ok(Some(reply::Kind::Code(CodeReply { message, ..CodeReply::default() })))
         })
     }
 
@@ -163,16 +170,24 @@ impl Engine {
             } else if invited.tries == 0 {
                 invited.state = InvitationState::Burnt;
             }
-            good.then_some((purpose, key))
+            good.then(|| (purpose, key, invited.parcel.take()))
         });
-        let Some((purpose, key)) = judged else { return Answer::no(Status::WrongCode, "wrong code") };
+        let Some((purpose, key, parcel)) = judged else { return Answer::no(Status::WrongCode, "wrong code") };
         if purpose == CodePurpose::Pair
             && let Err(e) = self.pair_with(joiner).await
         {
             return Answer::no(Status::Failed, e.message);
         }
+        let transfer = match parcel {
+            Some(parcel) => match self.send_by_code(confirm.number, parcel, joiner).await {
+                Ok(key) => key.0.to_vec(),
+                Err(e) => return Answer::no(Status::Failed, e.message),
+            },
+            None => Vec::new(),
+        };
+        session.trust(); // a person passed the code on: the line may be used as a peer's; nothing else is granted
         let proof = proof(&key, Role::Inviter, &exported, inviter, joiner).to_vec();
-        Answer::ok(Some(reply::Kind::Code(CodeReply { message: Vec::new(), proof })))
+        Answer::ok(Some(reply::Kind::Code(CodeReply { message: Vec::new(), proof, transfer })))
     }
 }
 

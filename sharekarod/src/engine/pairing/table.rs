@@ -6,10 +6,11 @@ use std::{
 };
 
 use sharekaro_proto::{
-    DeviceId, ErrorBody, ErrorCode,
+    DeviceId, ErrorBody, ErrorCode, TransferId,
     control::{
         event::Fact,
         pairing::{Invitation, InvitationState, Pairing, PairingState},
+        transfer::Send,
     },
     wire::CodePurpose,
 };
@@ -82,6 +83,10 @@ pub struct Invited {
     pub keys: BTreeMap<DeviceId, [u8; 32]>,
     /// Who used it.
     pub peer: Option<DeviceId>,
+    /// What whoever uses it gets.
+    pub parcel: Option<Send>,
+    /// The transfer that it became.
+    pub transfer: Option<TransferId>,
     began: Instant,
     expires_ms: i64,
 }
@@ -158,7 +163,7 @@ impl PairingTable {
     ///
     /// # Errors
     /// `Busy` where too many are open.
-    pub fn invite(&mut self, number: u32, code: String, purpose: CodePurpose) -> Result<u64, ErrorBody> {
+    pub fn invite(&mut self, number: u32, code: String, purpose: CodePurpose, parcel: Option<Send>) -> Result<u64, ErrorBody> {
         self.tidy();
         if self.invited.values().filter(|it| it.state == InvitationState::Open).count() >= ROWS_MAX {
             return Err(ErrorBody::new(ErrorCode::Busy, "too many invitations are open").hint("withdraw some, or wait until they expire"));
@@ -173,6 +178,8 @@ impl PairingTable {
             tries: TRIES,
             keys: BTreeMap::new(),
             peer: None,
+            parcel,
+            transfer: None,
             began: Instant::now(),
             expires_ms,
         };
@@ -186,6 +193,17 @@ impl PairingTable {
         let (id, it) =
             self.invited.iter_mut().find(|(_, it)| it.number == number && it.purpose == purpose && it.state == InvitationState::Open)?;
         Some((*id, it))
+    }
+
+    /// What a used code became; without a transfer it is void.
+    pub fn became(&mut self, number: u32, peer: DeviceId, transfer: Option<TransferId>) {
+        let used = |it: &&mut Invited| it.number == number && it.peer == Some(peer) && it.transfer.is_none();
+        if let Some(it) = self.invited.values_mut().rev().find(used) {
+            it.transfer = transfer;
+            if transfer.is_none() {
+                it.state = InvitationState::Burnt;
+            }
+        }
     }
 
     /// Whether a number is taken.
@@ -253,6 +271,7 @@ impl PairingTable {
             expires_at: clock::timestamp(it.expires_ms),
             state: it.state,
             peer: it.peer.and_then(|peer| peers.view(&peer)),
+            transfer: it.transfer,
         })
     }
 }
@@ -265,5 +284,28 @@ trait Over {
 impl Over for PairingState {
     fn over(&self) -> bool {
         matches!(self, Self::Paired | Self::Failed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_for_files_tells_what_became_of_it() {
+        let (bob, peers) = (DeviceId::from_bytes([2; 32]), PeerTable::new(DeviceId::from_bytes([1; 32]), Vec::new()));
+        for (became, state) in [(Some(TransferId(8)), InvitationState::Used), (None, InvitationState::Burnt)] {
+            let mut table = PairingTable::default();
+            let id = table.invite(7, "7-oak".into(), CodePurpose::Receive, Some(Send::default())).unwrap();
+            assert!(table.open(7, CodePurpose::Pair).is_none());
+            let (_, invited) = table.open(7, CodePurpose::Receive).unwrap();
+            (invited.state, invited.peer) = (InvitationState::Used, Some(bob));
+
+            table.became(7, bob, became);
+
+            let view = table.invitation_view(id, &peers).unwrap();
+            assert_eq!((view.state, view.transfer), (state, became));
+            assert!(table.open(7, CodePurpose::Receive).is_none());
+        }
     }
 }

@@ -41,11 +41,16 @@ impl Engine {
         let peers = self.targets(&send.target).await?;
         let sources = check_paths(send.paths.clone()).await?;
         check_patterns(&send.exclude)?;
+        self.send_to(&send, &peers, &sources).await
+    }
+
+    /// Records a transfer of these sources to each of these peers.
+    pub(crate) async fn send_to(&self, send: &Send, peers: &[DeviceId], sources: &[PathBuf]) -> Result<Transfers, ErrorBody> {
         let set = TransferKey::fresh();
         let records: Vec<Record> = peers
             .iter()
             .enumerate()
-            .map(|(i, peer)| record(&send, *peer, if i == 0 { set } else { TransferKey::fresh() }, set, &sources))
+            .map(|(i, peer)| record(send, *peer, if i == 0 { set } else { TransferKey::fresh() }, set, sources))
             .collect();
         let ids = self.record_all(records).await?;
         for id in &ids {
@@ -190,7 +195,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
 }
 
 /// The paths, if each can be looked at right now.
-async fn check_paths(paths: Vec<RawPath>) -> Result<Vec<PathBuf>, ErrorBody> {
+pub(super) async fn check_paths(paths: Vec<RawPath>) -> Result<Vec<PathBuf>, ErrorBody> {
     if paths.is_empty() || paths.len() > PATHS_MAX {
         return Err(ErrorBody::new(ErrorCode::Usage, format!("{} paths to send", paths.len()))
             .hint(format!("name 1 to {PATHS_MAX} files or folders")));
@@ -216,7 +221,7 @@ fn check_path(path: &Path) -> Result<(), ErrorBody> {
     Ok(())
 }
 
-fn check_patterns(patterns: &[String]) -> Result<(), ErrorBody> {
+pub(super) fn check_patterns(patterns: &[String]) -> Result<(), ErrorBody> {
     for pattern in patterns {
         globset::Glob::new(pattern).map_err(|e| {
             ErrorBody::new(ErrorCode::Usage, format!("{pattern:?} is no pattern: {e}")).hint("as *.o, target or docs/**/*.pdf")

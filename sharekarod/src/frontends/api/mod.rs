@@ -4,6 +4,7 @@
 //! the status of the one table in `sharekaro-proto`, those of the framework too.
 
 mod body;
+mod codes;
 mod events;
 mod inbox;
 mod pairing;
@@ -102,6 +103,8 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(pairing::invite))
         .routes(each!(pairing::join))
         .routes(each!(pairing::invitation, pairing::withdraw))
+        .routes(each!(codes::send))
+        .routes(each!(codes::receive))
         .routes(each!(transfers::transfers, transfers::send))
         .routes(each!(transfers::transfer))
         .routes(each!(transfers::pause))
