@@ -15,6 +15,7 @@ pub(crate) mod receive;
 pub(crate) mod send;
 mod signals;
 pub(crate) mod status;
+mod stdin;
 pub(crate) mod transfer;
 pub(crate) mod transfers;
 pub(crate) mod trust;

@@ -1,12 +1,18 @@
-//! `receive WORDS`: takes what a code was made for, on a device that need not be paired.
+//! `receive`: takes what a code was made for (also on a device that is not paired), or the next that a peer sends.
+
+use std::io::{IsTerminal, Write};
 
 use clap::Args;
 use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode,
     client::Client,
     control::{
+        event::Fact,
+        peer::Peer,
         routes,
-        transfer::{ReceiveCode, Transfer},
+        transfer::{ReceiveCode, ReceivePipe, Transfer},
     },
+    nouns::{text::Shown, transfer::Direction},
 };
 
 use super::follow;
@@ -15,17 +21,69 @@ use crate::{ending::End, print::Screen};
 #[derive(Args, Debug)]
 pub(crate) struct Receive {
     /// The code, as `sharectl send --code` shows it
-    #[arg(required = true)]
+    #[arg(required_unless_present = "from")]
     words: Vec<String>,
-    /// Whose code it is; needed where announcements do not pass
+    /// The next that this peer sends; with WORDS: whose code it is
     #[arg(long, value_name = "PEER")]
     from: Option<String>,
+    /// The next file of that peer, to standard output; no copy is kept
+    #[arg(long, requires = "from", conflicts_with = "words")]
+    stdout: bool,
+    /// Even to a terminal
+    #[arg(long, requires = "stdout")]
+    force: bool,
 }
 
 impl Receive {
     pub(crate) async fn run(self, client: &Client, screen: &Screen) -> Result<(), End> {
-        let wanted = ReceiveCode { code: self.words.join(" "), from: self.from };
-        let transfer: Transfer = client.post_with(routes::CODES_RECEIVE, &wanted).await?;
-        follow::to_the_end(vec![transfer], None, client, screen).await
+        match self.from {
+            Some(from) if self.stdout => to_stdout(ReceivePipe { from }, self.force, client).await,
+            Some(from) if self.words.is_empty() => next(&from, client, screen).await,
+            from => {
+                let wanted = ReceiveCode { code: self.words.join(" "), from };
+                let transfer: Transfer = client.post_with(routes::CODES_RECEIVE, &wanted).await?;
+                follow::to_the_end(vec![transfer], None, client, screen).await
+            }
+        }
     }
+}
+
+/// Waits for the next file and writes it as it is.
+async fn to_stdout(wanted: ReceivePipe, force: bool, client: &Client) -> Result<(), End> {
+    let mut out = std::io::stdout();
+    if out.is_terminal() && !force {
+        let error = ErrorBody::new(ErrorCode::Usage, "a file may say anything to a terminal");
+        return Err(error.hint("redirect standard output, or say --force").into());
+    }
+    let mut file = client.download(routes::PIPES_RECEIVE, &wanted).await?;
+    while let Some(part) = file.next().await? {
+        out.write_all(&part).map_err(|error| End::no_output(&error))?;
+    }
+    out.flush().map_err(|error| End::no_output(&error))
+}
+
+/// Waits for the next transfer of a peer, and follows it to where it lies.
+async fn next(from: &str, client: &Client, screen: &Screen) -> Result<(), End> {
+    let mut events = client.events().await?;
+    let peer: Peer = client.get(&routes::fill(routes::PEER, from)).await?;
+    let mut known = Vec::new();
+    let first = loop {
+        let Some(event) = events.next().await? else {
+            return Err(ErrorBody::new(ErrorCode::NoDaemon, "the daemon ended").into());
+        };
+        match event.fact {
+            Fact::Snapshot(all) => {
+                known.extend(all.transfers.iter().map(|transfer| transfer.id));
+                screen.note(&format!("waiting for what {} sends next", Shown(&peer.alias)));
+            }
+            Fact::TransferChanged(transfer) if is_from(&transfer, peer.id) && !known.contains(&transfer.id) => break *transfer,
+            _ => {}
+        }
+    };
+    drop(events);
+    follow::to_the_end(vec![first], None, client, screen).await
+}
+
+fn is_from(transfer: &Transfer, peer: DeviceId) -> bool {
+    transfer.direction == Direction::In && transfer.peer_id == peer
 }

@@ -12,7 +12,7 @@ use sharekaro_proto::{
     client::Client,
     control::{
         routes,
-        transfer::{RawPath, Send as SendBody, SendCode, Transfer, Transfers},
+        transfer::{RawPath, Send as SendBody, SendCode, SendPipe, Transfer, Transfers},
     },
     nouns::{
         text::Shown,
@@ -20,7 +20,7 @@ use sharekaro_proto::{
     },
 };
 
-use super::{code, follow};
+use super::{code, follow, stdin};
 use crate::{
     cli::{one_of, rate},
     ending::End,
@@ -37,6 +37,9 @@ pub(crate) struct Send {
     /// To whoever types a code that this shows, also without being paired
     #[arg(long, conflicts_with_all = ["detach", "wait", "apart"])]
     code: bool,
+    /// Under this name, where PATH is - (standard input)
+    #[arg(long)]
+    name: Option<String>,
     /// A word to it
     #[arg(long, default_value = "", hide_default_value = true)]
     note: String,
@@ -74,8 +77,14 @@ impl Send {
         if self.code {
             return code::run(self.parcel()?, client, screen).await;
         }
+        let piped = self.paths == [PathBuf::from("-")];
+        if self.name.is_some() != piped {
+            let error = ErrorBody::new(ErrorCode::Usage, "standard input needs a name, and nothing else takes one");
+            return Err(error.hint("sharectl send PEER - --name dump.sql; a file called - is ./-").into());
+        }
         let (detach, wait) = (self.detach, self.wait.map(|seconds| Duration::from_secs(seconds.into())));
-        let sent: Transfers = client.post_with(routes::TRANSFERS, &self.request()?).await?;
+        let sent: Transfers =
+            if piped { stdin::send(&self.pipe(), client).await? } else { client.post_with(routes::TRANSFERS, &self.request()?).await? };
         if detach {
             return recorded(&sent, screen);
         }
@@ -95,6 +104,19 @@ impl Send {
             ignore_files: self.ignore_files,
             xattrs: self.xattrs,
         })
+    }
+
+    /// As the daemon takes it with a stream; what chooses among files means nothing for one.
+    fn pipe(self) -> SendPipe {
+        SendPipe {
+            target: self.target.to_string_lossy().into_owned(),
+            name: self.name.unwrap_or_default(),
+            note: self.note,
+            conflict: self.conflict,
+            limit: self.limit,
+            priority: self.prio,
+            apart: self.apart,
+        }
     }
 
     fn request(self) -> Result<SendBody, ErrorBody> {

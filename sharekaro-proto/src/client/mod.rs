@@ -5,9 +5,11 @@
 
 mod connection;
 mod events;
+mod pipe;
 mod sse;
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
     time::Duration,
@@ -17,9 +19,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Method, Request, Response, body::Incoming, header};
 use serde::{Serialize, de::DeserializeOwned};
+use tokio::sync::mpsc;
 
 use self::connection::{Body, Connection};
-pub use self::events::EventStream;
+pub use self::{events::EventStream, pipe::Download};
 use crate::{
     ErrorBody, ErrorCode,
     control::{error::ErrorReply, routes},
@@ -106,6 +109,38 @@ impl Client {
         self.keep(connection);
         let json: &[u8] = if body.is_empty() { b"null" } else { &body };
         serde_json::from_slice(json).map_err(|e| unexpected("understand the daemon's reply to", path, &e))
+    }
+
+    /// Sends raw bytes as they come, for as long as they come, and returns what the daemon says of them.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn upload<T: DeserializeOwned>(&self, path: &str, parts: mpsc::Receiver<io::Result<Bytes>>) -> Result<T, ErrorBody> {
+        let request = Request::builder().method(Method::POST).uri(path).header(header::HOST, "localhost");
+        let request = request.body(pipe::body(parts)).map_err(|e| unexpected("build the request", path, &e))?;
+        let mut connection = self.usable_connection().await?;
+        let response = connection.send(request).await.map_err(|e| broken(path, &e))?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await); // it may not have read all: the connection is of no more use
+        }
+        let body = whole(response.into_body()).await?;
+        self.keep(connection);
+        serde_json::from_slice(&body).map_err(|e| unexpected("understand the daemon's reply to", path, &e))
+    }
+
+    /// Asks for raw bytes, and waits for them without end; drop the future to give up.
+    ///
+    /// # Errors
+    /// As `get`.
+    pub async fn download<B: Serialize + Sync>(&self, path: &str, body: &B) -> Result<Download, ErrorBody> {
+        let json = serde_json::to_vec(body).map_err(|e| unexpected("write the request", path, &e))?;
+        let request = request(Method::POST, path, Some(json))?;
+        let mut connection = self.usable_connection().await?;
+        let response = connection.send(request).await.map_err(|e| broken(path, &e))?;
+        if !response.status().is_success() {
+            return Err(refusal(response).await);
+        }
+        Ok(Download::new(connection, response.into_body()))
     }
 
     async fn send(&self, request: Request<Body>) -> Result<(Connection, Response<Incoming>), ErrorBody> {

@@ -40,6 +40,10 @@ pub const JOIN: &str = "/v1/invitations/join";
 pub const CODES: &str = "/v1/codes";
 /// `POST` `ReceiveCode`: `Transfer`.
 pub const CODES_RECEIVE: &str = "/v1/codes/receive";
+/// `POST` raw bytes, with `SendPipe` as the query: `Transfers`.
+pub const PIPES_SEND: &str = "/v1/pipes/send";
+/// `POST` `ReceivePipe`: raw bytes, once there are any.
+pub const PIPES_RECEIVE: &str = "/v1/pipes/receive";
 /// `GET`: `Transfers`. `POST` `Send`: `Transfers`.
 pub const TRANSFERS: &str = "/v1/transfers";
 /// `GET`: `Transfer`.
@@ -73,6 +77,20 @@ pub const INBOX_DECLINE: &str = "/v1/inbox/{id}/decline";
 
 /// A path with its parameter filled in; what is no letter, digit, `-`, `.`, `_` or `~` is percent-encoded (RFC 3986).
 pub fn fill(path: &str, value: &str) -> String {
+    let encoded = encode(value);
+    match (path.find('{'), path.find('}')) {
+        (Some(open), Some(close)) => format!("{}{encoded}{}", &path[..open], &path[close + 1..]),
+        _ => path.to_owned(),
+    }
+}
+
+/// A path with a query of these names and values.
+pub fn with_query(path: &str, pairs: &[(&str, String)]) -> String {
+    let pairs: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    format!("{path}?{}", pairs.join("&"))
+}
+
+fn encode(value: &str) -> String {
     let mut encoded = String::new();
     for byte in value.bytes() {
         match byte {
@@ -80,10 +98,7 @@ pub fn fill(path: &str, value: &str) -> String {
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
-    match (path.find('{'), path.find('}')) {
-        (Some(open), Some(close)) => format!("{}{encoded}{}", &path[..open], &path[close + 1..]),
-        _ => path.to_owned(),
-    }
+    encoded
 }
 
 #[cfg(test)]
@@ -94,5 +109,6 @@ mod tests {
     fn a_target_cannot_leave_its_place_in_the_path() {
         assert_eq!(fill(PEER_BLOCK, "../x y"), "/v1/peers/..%2Fx%20y/block");
         assert_eq!(fill(PEER, "[fe80::1]:47810"), "/v1/peers/%5Bfe80%3A%3A1%5D%3A47810");
+        assert_eq!(with_query("/x", &[("a", "1&b=2 ü".into()), ("c", String::new())]), "/x?a=1%26b%3D2%20%C3%BC&c=");
     }
 }

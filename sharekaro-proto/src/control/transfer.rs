@@ -8,7 +8,7 @@ use std::{
 
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     DeviceId, ErrorBody, TransferId,
@@ -117,6 +117,40 @@ pub struct ReceiveCode {
     /// Whose it is; without it, whoever on the LAN holds it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+}
+
+/// Send what comes as the body of the request.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct SendPipe {
+    /// To whom, as in `Send`.
+    pub target: String,
+    /// What it is called there.
+    pub name: String,
+    /// A word to it.
+    #[serde(default)]
+    pub note: String,
+    /// What happens where the name is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub conflict: Option<Conflict>,
+    /// Bytes a second.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Which goes first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// The receivers do not learn of each other.
+    #[serde(default)]
+    pub apart: bool,
+}
+
+/// Receive the next file of a peer as the body of the reply.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReceivePipe {
+    /// From whom: a target that names one peer.
+    pub from: String,
 }
 
 /// Several transfers.

@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod pairing;
 pub mod peers;
+pub mod pipes;
 mod state;
 pub mod transfers;
 
@@ -25,6 +26,7 @@ pub use self::state::{State, Subscription};
 use self::{
     pairing::PairingTable,
     peers::{connect::Kicks, table::PeerTable},
+    pipes::taking::Takers,
     state::{Shared, WarningTable},
     transfers::{jobs::Jobs, table::TransferTable},
 };
@@ -51,6 +53,7 @@ struct Inner {
     instance: u64,
     kicks: Kicks,
     jobs: Jobs,
+    takers: Takers,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -66,6 +69,7 @@ impl Engine {
         let state = State { peers, transfers, pairings: PairingTable::default(), warnings: WarningTable::default() };
         let inner = Inner {
             jobs: Jobs::new(&config),
+            takers: Takers::default(),
             config,
             identity,
             store,
@@ -88,6 +92,8 @@ impl Engine {
         self.connect_to_known_peers();
         self.resume_transfers();
         self.sweep();
+        self.sweep_spool();
+        self.deliver_what_was_left();
     }
 
     /// Ends everything that runs, bounded in time; transfers are parked and go on with the next start.

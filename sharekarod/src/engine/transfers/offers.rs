@@ -58,9 +58,17 @@ impl Engine {
             Ok(verdict) => verdict,
             Err(answer) => return *answer,
         };
-        let record = self.incoming_record(peer, key, &offer, verdict);
+        // a client that waits for the next file of this peer said yes to it
+        let turn = if verdict != Verdict::Decline && offer.entries == 1 && offer.files == 1 { self.turn_of(peer).await } else { None };
+        let mut record = self.incoming_record(peer, key, &offer, if turn.is_some() { Verdict::Accept } else { verdict });
+        record.destination = turn.as_ref().map(|turn| RawPath(turn.dir.clone()));
         match self.take_in(record, offer.manifest).await {
-            Ok(id) => self.standing(id),
+            Ok(id) => {
+                if let Some(turn) = turn {
+                    self.your_turn(turn, id);
+                }
+                self.standing(id)
+            }
             Err(e) => Answer::no(Status::Failed, e.message),
         }
     }

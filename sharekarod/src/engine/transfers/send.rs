@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// The peers that are meant, each once; those named by address are reached first.
-    async fn targets(&self, target: &str) -> Result<Vec<DeviceId>, ErrorBody> {
+    pub(crate) async fn targets(&self, target: &str) -> Result<Vec<DeviceId>, ErrorBody> {
         for part in target.split(',').map(str::trim).filter(|part| part.contains(['.', ':'])) {
             self.find_or_reach(part).await?;
         }

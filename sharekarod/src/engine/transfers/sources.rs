@@ -118,6 +118,7 @@ impl Engine {
             return;
         }
         self.inner.jobs.end_source(record.set);
+        self.let_go_of_spool(record).await;
         let notes_dir = self.notes_dir(record);
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(notes_dir)).await;
         if let Ok(Err(e)) = removed

@@ -12,7 +12,8 @@ impl Engine {
         let (cages, sets) = self.look(|state| {
             let open = || state.transfers.iter().map(|row| &row.record).filter(|record| !record.state.ended());
             let cages: HashSet<TransferKey> = open().filter(|record| record.direction == Direction::In).map(|record| record.key).collect();
-            let sets: HashSet<String> = open().filter(|record| record.direction == Direction::Out).map(|record| record.set.to_string()).collect();
+            let sets: HashSet<String> =
+                open().filter(|record| record.direction == Direction::Out).map(|record| record.set.to_string()).collect();
             (cages, sets)
         });
         let state_dir = self.config().state_dir.clone();

@@ -9,6 +9,7 @@ mod events;
 mod inbox;
 mod pairing;
 mod peers;
+mod pipes;
 mod status;
 mod transfers;
 
@@ -105,6 +106,8 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(pairing::invitation, pairing::withdraw))
         .routes(each!(codes::send))
         .routes(each!(codes::receive))
+        .routes(each!(pipes::send))
+        .routes(each!(pipes::receive))
         .routes(each!(transfers::transfers, transfers::send))
         .routes(each!(transfers::transfer))
         .routes(each!(transfers::pause))
