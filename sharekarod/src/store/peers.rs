@@ -114,7 +114,7 @@ mod tests {
 
         store.write(Durability::Durable, move |t| save(t, &kept)).await.unwrap();
 
-        assert_eq!(store.read(load).await.unwrap(), [peer.clone()]);
+        assert_eq!(store.read(load).await.unwrap(), std::slice::from_ref(&peer));
         store.write(Durability::Durable, move |t| delete(t, peer.id)).await.unwrap();
         assert_eq!(store.read(load).await.unwrap(), []);
     }

@@ -96,7 +96,9 @@ impl Engine {
         let opened = tokio::task::spawn_blocking(move || {
             let found = |walked: &Walked| {
                 engine.update(|state| {
-                    state.transfers.edit(id).map(|row| (row.record.files_total, row.record.bytes_total) = (walked.files, walked.bytes));
+                    if let Some(row) = state.transfers.edit(id) {
+                        (row.record.files_total, row.record.bytes_total) = (walked.files, walked.bytes);
+                    }
                 });
             };
             open(&notes_dir, &paths, &options, found)
