@@ -42,8 +42,8 @@ use crate::{
     store::Durability,
 };
 
-/// Requests in flight for one transfer: enough to fill a Gbit/s line at 100 ms.
-const IN_FLIGHT: usize = 12;
+/// Requests in flight for one transfer: enough to fill a Gbit/s line at 60 ms.
+const IN_FLIGHT: usize = 8;
 
 /// Progress is told so often.
 const TELL: Duration = Duration::from_millis(250);
