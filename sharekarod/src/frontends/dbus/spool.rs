@@ -1,7 +1,7 @@
 //! Files that came as open descriptors: they get a path in a private folder of the state folder, and it goes when the
 //! transfers that send from it have ended.
 //!
-//! Each call has a folder of its own below `spool/`. After a crash nothing but the folders themselves is left to
+//! Each call has a folder of its own below `descriptors/`. After a crash nothing but the folders themselves is left to
 //! tell what they are, so a folder goes when no open transfer names it, and at the latest with the next start.
 
 use std::{
@@ -119,7 +119,7 @@ impl Drop for Filled {
 impl Spool {
     /// The spool in this state folder; it is made when it is first needed.
     pub(super) fn new(state_dir: &Path) -> Arc<Self> {
-        Arc::new(Self { root: state_dir.join("spool"), filling: Mutex::default(), turns: Semaphore::new(FILLS) })
+        Arc::new(Self { root: state_dir.join("descriptors"), filling: Mutex::default(), turns: Semaphore::new(FILLS) })
     }
 
     /// Gives each file a path.

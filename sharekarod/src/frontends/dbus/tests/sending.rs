@@ -104,7 +104,7 @@ async fn a_file_without_a_path_is_sent_and_nothing_of_it_stays() {
     let (finished, state, _): (OwnedObjectPath, String, Options) = heard.last().unwrap().1.body().deserialize().unwrap();
     assert_eq!((&finished, state.as_str()), (&jobs[0], "done"));
     assert!(fs::read(bob.engine.config().inbox_dir.join("handed over")).unwrap() == bytes);
-    let outgoing = alice.engine.config().state_dir.join("spool");
+    let outgoing = alice.engine.config().state_dir.join("descriptors");
     until("the spool is empty", async || fs::read_dir(&outgoing).unwrap().next().is_none()).await;
 }
 
