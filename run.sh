@@ -31,7 +31,10 @@ start_as_unit() {
     mkdir -p "$units"
     sed "s|^ExecStart=.*|ExecStart=\"$bin/sharekarod\"|" systemd/user/sharekarod.service >"$units/sharekarod.service"
     systemctl --user daemon-reload
-    systemctl --user start sharekarod.service
+    if ! systemctl --user start sharekarod.service || ! answers 150; then
+        echo "the user unit does not come up: journalctl --user -u sharekarod tells why" >&2
+        return 1
+    fi
     echo "sharekarod runs as your systemd user unit: systemctl --user status sharekarod"
     echo "  stop it: systemctl --user stop sharekarod      start it at login: systemctl --user enable sharekarod"
 }
@@ -46,7 +49,7 @@ start_in_background() {
         tail -n 5 "$logs/sharekarod.log" >&2
         exit 1
     fi
-    echo "sharekarod runs in the background (there is no systemd user session here)."
+    echo "sharekarod runs in the background (not as a systemd user unit)."
     echo "  stop it: kill $pid      what it says: $logs/sharekarod.log"
 }
 
@@ -57,13 +60,11 @@ if answers 1; then
     echo "sharekarod runs already. What to type next:"
     next
     echo "This build is used after a restart: systemctl --user restart sharekarod, or stop it and ./run.sh"
-elif systemctl --user show-environment >/dev/null 2>&1; then
-    start_as_unit
-    answers 150 || { echo "it does not answer: journalctl --user -u sharekarod" >&2; exit 1; }
-    echo "What to type next:"
-    next
 else
-    start_in_background
+    # A unit that is hardened needs namespaces; where users may make none, the daemon runs all the same.
+    if ! { systemctl --user show-environment >/dev/null 2>&1 && start_as_unit; }; then
+        start_in_background
+    fi
     echo "What to type next:"
     next
 fi

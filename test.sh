@@ -9,6 +9,9 @@
 set -eu
 cd "$(dirname "$0")"
 
+# The errors of tests say what is wrong; where in the code they were made is of no use.
+export RUST_LIB_BACKTRACE=0
+
 say() { printf '%s\n' "$*" >&2; }
 
 # command:package, each needed by a test of a whole process.

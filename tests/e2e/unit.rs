@@ -49,6 +49,19 @@ fn the_user_unit_leaves_little_to_attack() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn the_user_unit_forbids_nothing_that_the_daemon_needs() -> Result<()> {
+    let sandbox = Sandbox::new("unit")?;
+
+    let text = fs::read_to_string(unit(&sandbox)?)?;
+
+    // Each of these was tried in a user's manager: openat2, files in homes and /tmp, limits in /proc/sys, kept modes.
+    for key in ["RestrictSUIDSGID", "ProtectHome", "PrivateTmp", "ProcSubset", "UMask"] {
+        ensure!(!text.lines().any(|line| line.starts_with(&format!("{key}="))), "{key} takes away what the daemon needs");
+    }
+    Ok(())
+}
+
 /// Everything that the daemon has told the service manager since the last look, one message a line.
 fn told(manager: &UnixDatagram) -> Result<String> {
     let (mut all, mut message) = (String::new(), [0; 4096]);
