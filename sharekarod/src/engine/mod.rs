@@ -142,7 +142,7 @@ impl Engine {
             id: self.id(),
             name: self.inner.config.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            addresses: crate::watchers::links::local_addresses().iter().map(ToString::to_string).collect(),
+            addresses: crate::interfaces::local_addresses().iter().map(ToString::to_string).collect(),
             port: self.inner.endpoint.get().map_or(0, Endpoint::local_port),
             peers_online: state.peers.online(),
             transfers_active: state.transfers.active(),
@@ -184,7 +184,7 @@ impl Engine {
             features: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             presence: None,
-            wireless: crate::watchers::links::wireless(),
+            wireless: crate::interfaces::wireless(),
             clock_ms: clock::now_ms().unsigned_abs(),
         }
     }

@@ -19,8 +19,6 @@ use tokio::{
     time::sleep,
 };
 
-pub use crate::interfaces::{local_addresses, wireless};
-
 use crate::interfaces::{Link, links};
 
 /// Changes come in bursts: an interface that comes up sends a dozen messages.
