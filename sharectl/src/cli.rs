@@ -9,6 +9,7 @@ use clap::{
 use sharekaro_proto::TransferId;
 
 use crate::commands::{
+    bench::Bench,
     completions::Completions,
     demo::Demo,
     events::Events,
@@ -62,6 +63,8 @@ pub(crate) enum Command {
     /// One other device: show, add, rename, block, unblock, forget, ping
     #[command(subcommand)]
     Peer(PeerVerb),
+    /// What the line, a core and both disks can do on the way to a peer: ten seconds
+    Bench(Bench),
     /// Make a device trusted: compare words with its person, or pass on a code
     Pair(Pair),
     /// What a paired device may do unasked
@@ -72,7 +75,7 @@ pub(crate) enum Command {
     Receive(Receive),
     /// All transfers
     Transfers(Transfers),
-    /// One transfer: show, pause, resume, cancel, limit, prio, retry
+    /// One transfer: show, explain, pause, resume, cancel, limit, prio, retry
     #[command(subcommand)]
     Transfer(TransferVerb),
     /// Proof of what was received: show, verify
@@ -179,6 +182,8 @@ mod tests {
             "sharectl receive 42 oak tin piano --from bob --json",
             "sharectl transfers",
             "sharectl transfer show t8",
+            "sharectl transfer explain t8",
+            "sharectl bench bob --json",
             "sharectl transfer pause 8",
             "sharectl transfer resume t8",
             "sharectl transfer cancel t8",

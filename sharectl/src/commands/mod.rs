@@ -1,5 +1,6 @@
 //! The verbs: a clap struct each, and how it is run and printed.
 
+pub(crate) mod bench;
 mod code;
 pub(crate) mod completions;
 pub(crate) mod demo;
@@ -42,6 +43,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Config(it) => it.run(&client, screen).await,
         Command::Peers(it) => it.run(&client, screen).await,
         Command::Peer(it) => it.run(&client, screen).await,
+        Command::Bench(it) => it.run(&client, screen).await,
         Command::Pair(it) => it.run(&client, screen).await,
         Command::Trust(it) => it.run(&client, screen).await,
         Command::Send(it) => it.run(&client, screen).await,

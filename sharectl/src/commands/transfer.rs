@@ -7,9 +7,9 @@ use sharekaro_proto::{
     client::Client,
     control::{
         routes,
-        transfer::{SetLimit, SetPriority, Transfer},
+        transfer::{Explanation, SetLimit, SetPriority, Transfer},
     },
-    nouns::transfer::Priority,
+    nouns::{text::Shown, transfer::Priority},
 };
 
 use crate::{
@@ -25,6 +25,11 @@ use crate::{
 pub(crate) enum TransferVerb {
     /// Everything about a transfer
     Show {
+        #[arg(value_parser = transfer_id)]
+        id: TransferId,
+    },
+    /// Why it is not faster, from what is measured on the way
+    Explain {
         #[arg(value_parser = transfer_id)]
         id: TransferId,
     },
@@ -80,6 +85,10 @@ impl TransferVerb {
             Self::Show { id } => {
                 let transfer: Transfer = client.get(&path(routes::TRANSFER, id)).await?;
                 return screen.say(&transfer, || card(&transfer, Timestamp::now()));
+            }
+            Self::Explain { id } => {
+                let why: Explanation = client.get(&path(routes::TRANSFER_EXPLAIN, id)).await?;
+                return screen.say(&why, || format!("{}: {}", why.bottleneck, Shown(&why.explanation)));
             }
             Self::Pause { id } => client.post(&path(routes::TRANSFER_PAUSE, id)).await?,
             Self::Resume { id } => client.post(&path(routes::TRANSFER_RESUME, id)).await?,

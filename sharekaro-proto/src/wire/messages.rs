@@ -98,6 +98,38 @@ pub struct Progress {
     /// Where it waits: why. Where it was declined or cancelled: what the person said.
     #[prost(message, optional, tag = "7")]
     pub trouble: Option<Trouble>,
+    /// What its receiver measures, while it moves.
+    #[prost(message, optional, tag = "8")]
+    pub figures: Option<Figures>,
+}
+
+/// What one side measures of a transfer: how many of its requests are where on average, in thousandths of a request.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Figures {
+    /// Receiver: asked for and not there yet.
+    #[prost(uint32, tag = "1")]
+    pub asked: u32,
+    /// Receiver: being verified and written.
+    #[prost(uint32, tag = "2")]
+    pub writing: u32,
+    /// Either side: held back by a limit.
+    #[prost(uint32, tag = "3")]
+    pub held: u32,
+    /// Sender: being read and hashed.
+    #[prost(uint32, tag = "4")]
+    pub reading: u32,
+    /// Use of the processor, in thousandths of one core.
+    #[prost(uint32, tag = "5")]
+    pub cpu: u32,
+    /// Lost packets among those that it sent in the last seconds, in thousandths.
+    #[prost(uint32, tag = "6")]
+    pub lost: u32,
+    /// Round trip, in microseconds.
+    #[prost(uint32, tag = "7")]
+    pub rtt_us: u32,
+    /// The shortest round trip of this transfer, in microseconds.
+    #[prost(uint32, tag = "8")]
+    pub rtt_min_us: u32,
 }
 
 /// Something that keeps a transfer from going on.
@@ -256,8 +288,11 @@ pub struct Reply {
     /// Raw bytes that follow this frame, at most `PAGE_MAX`.
     #[prost(uint32, tag = "4")]
     pub body_len: u32,
+    /// What the sender of a transfer measures, in its answers about it.
+    #[prost(message, optional, tag = "5")]
+    pub figures: Option<Figures>,
     /// What belongs to the request.
-    #[prost(oneof = "reply::Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
+    #[prost(oneof = "reply::Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
     pub kind: Option<reply::Kind>,
 }
 
@@ -298,6 +333,9 @@ pub mod reply {
         /// To `Delta`: the body is instructions.
         #[prost(message, tag = "19")]
         Delta(DeltaPage),
+        /// To `Measure`.
+        #[prost(message, tag = "20")]
+        Measured(Measured),
     }
 }
 
@@ -878,4 +916,12 @@ pub struct Measure {
     /// Write them to the disk there first.
     #[prost(bool, tag = "2")]
     pub disk: bool,
+}
+
+/// What was measured; noise follows where it was asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Measured {
+    /// Bytes a second that the disk there takes durably.
+    #[prost(uint64, tag = "1")]
+    pub rate: u64,
 }

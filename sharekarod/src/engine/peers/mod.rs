@@ -1,5 +1,6 @@
 //! Other devices: which ones there are, where they can be reached, what they may do.
 
+mod bench;
 pub mod connect;
 pub mod serve;
 pub mod table;

@@ -92,9 +92,10 @@ async fn dispatch(engine: &Engine, session: &Session, incoming: &mut Incoming, r
         Some(Kind::PairStart(it)) => engine.pair_started(session, it),
         Some(Kind::PairReveal(it)) => engine.pair_revealed(session, it),
         Some(Kind::PairConfirm(it)) => engine.pair_confirmed(session, it).await,
+        Some(Kind::Measure(it)) => engine.measured(session, it).await,
         Some(Kind::CodeStart(it)) => engine.code_tried(session, it),
         Some(Kind::CodeConfirm(it)) => engine.code_proven(session, it).await,
-        Some(Kind::Messages(_) | Kind::Measure(_)) | None => Answer::no(Status::Unsupported, "this version cannot do that"),
+        Some(Kind::Messages(_)) | None => Answer::no(Status::Unsupported, "this version cannot do that"),
     }
 }
 

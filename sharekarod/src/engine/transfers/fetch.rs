@@ -121,7 +121,9 @@ impl Fetch {
         let piece = piece as u32; // at most 4 Mi pieces
         let asked = PieceRequest { key: self.key.0.to_vec(), file: no, piece, ranges, ..PieceRequest::default() };
         let ask = Ask::new(Request { kind: Some(request::Kind::Piece(asked)) }).patience(PATIENCE);
+        let _asked = self.counters.gauge.visit(|gauge| &gauge.asked);
         let (reply, mut body) = self.session.request(ask).await?;
+        self.counters.gauge.heard(reply.figures);
         if let Some(reason) = lost(reply.status()) {
             return Ok(Err(reason));
         }
@@ -141,6 +143,7 @@ impl Fetch {
     /// The disk of the cage; a piece that is not what its value says.
     pub async fn write_piece(&self, no: u32, piece: u64, bytes: Vec<u8>, value: Value) -> Result<(), Stop> {
         let (staging, len) = (Arc::clone(&self.staging), bytes.len() as u64);
+        let _writing = self.counters.gauge.visit(|gauge| &gauge.writing);
         blocking(move || Ok(staging.write_piece(no, piece, &bytes, &value)?)).await?;
         self.count(len);
         Ok(())
@@ -166,9 +169,12 @@ async fn pack(fetch: &Fetch, mut files: Vec<(u32, u64)>) -> Result<(), Stop> {
     while !files.is_empty() {
         let asked = PackRequest { key: fetch.key.0.to_vec(), ranges: ranges(&files) };
         let ask = Ask::new(Request { kind: Some(request::Kind::Pack(asked)) }).patience(PATIENCE);
+        let asked = fetch.counters.gauge.visit(|gauge| &gauge.asked);
         let (reply, mut body) = fetch.session.request(ask).await?;
+        fetch.counters.gauge.heard(reply.figures);
         granted(reply)?;
         let mut page: Bytes = read(&mut body).await?.into();
+        drop(asked);
         let mut got = Vec::new();
         while page.has_remaining() {
             got.push(unpack(&mut page)?);
@@ -196,6 +202,7 @@ async fn take(fetch: &Fetch, mut files: Vec<(u32, u64)>, got: Vec<(PackHead, Byt
         small.push((*no, content, Value::try_from(head.value.as_slice()).map_err(|_| odd())?));
     }
     let staging = Arc::clone(&fetch.staging);
+    let _writing = fetch.counters.gauge.visit(|gauge| &gauge.writing);
     let stored = blocking(move || {
         let batch: Vec<Small<'_>> = small.iter().map(|(no, bytes, value)| Small { no: *no, bytes, value: *value }).collect();
         Ok(staging.write_small(&batch)?)

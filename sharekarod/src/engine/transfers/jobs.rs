@@ -9,7 +9,11 @@ use std::{
 use sharekaro_proto::{TransferId, TransferKey};
 use tokio::sync::{Semaphore, watch};
 
-use super::{limiter::Limiter, sources::Source};
+use super::{
+    gauge::{Cpu, Gauge},
+    limiter::Limiter,
+    sources::Source,
+};
 use crate::config::Config;
 
 /// Pieces in flight over all transfers together: what they hold in memory, in MiB.
@@ -31,6 +35,8 @@ pub struct Jobs {
     pub upload: Limiter,
     /// From all peers together.
     pub download: Limiter,
+    /// What all of it costs.
+    pub cpu: Cpu,
 }
 
 /// Room that a transfer reserved; dropping it gives it back.
@@ -51,6 +57,8 @@ pub struct Job {
     changes: watch::Sender<u64>,
     /// Bytes a second of this transfer, on the sending side.
     pub limiter: Limiter,
+    /// What is measured while it runs.
+    pub gauge: Arc<Gauge>,
     /// The manifest that came inside the offer.
     pub inline_manifest: Mutex<Option<Vec<u8>>>,
     running: Mutex<bool>,
@@ -67,6 +75,7 @@ impl Jobs {
             searches: Semaphore::new(SEARCHES),
             upload: Limiter::new(config.upload_limit),
             download: Limiter::new(config.download_limit),
+            cpu: Cpu::default(),
         }
     }
 
@@ -89,6 +98,7 @@ impl Jobs {
             Arc::new(Job {
                 changes: watch::channel(0).0,
                 limiter: Limiter::new(None),
+                gauge: Arc::default(),
                 inline_manifest: Mutex::new(None),
                 running: Mutex::new(false),
             })

@@ -3,7 +3,9 @@
 mod by_code;
 mod complete;
 mod delta;
+mod explain;
 mod fetch;
+mod gauge;
 mod holes;
 mod inbox;
 mod incoming;

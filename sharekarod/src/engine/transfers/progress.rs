@@ -52,7 +52,10 @@ impl Engine {
             let session = state.peers.get(&row.record.peer)?.open_session()?.clone();
             Some((session, progress_of(row)))
         });
-        if let Some((session, progress)) = told {
+        if let Some((session, mut progress)) = told {
+            if progress.standing() == Standing::Active {
+                progress.figures = Some(self.inner.jobs.of(id).gauge.figures(session.stats(), self.inner.jobs.cpu.permille()));
+            }
             session.notify(Note { kind: Some(note::Kind::Progress(progress)) });
         }
     }
@@ -64,6 +67,9 @@ impl Engine {
             return;
         };
         let before = self.look(|state| state.transfers.get(id).map(|row| row.record.state));
+        if progress.figures.is_some() && before.is_some_and(|state| !state.ended()) {
+            self.inner.jobs.of(id).gauge.heard(progress.figures);
+        }
         self.update(|state| {
             if let Some(row) = state.transfers.edit(id) {
                 apply(row, &progress);
@@ -92,6 +98,7 @@ pub fn progress_of(row: &Row) -> Progress {
         bytes_reused: record.bytes_reused,
         files_done: record.files_done,
         phase: row.phase.word().to_owned(),
+        figures: None, // told while it runs, see `tell_progress`
         trouble: record.error.as_ref().map(|e| Trouble { code: e.code.word().to_owned(), message: e.message.clone() }),
     }
 }

@@ -26,6 +26,7 @@ use tokio::task::JoinSet;
 
 use super::{
     fetch::{self, Fetch},
+    gauge::Gauge,
     jobs::Reserved,
     plan::{Pieces, Planner, Work},
     record::{Record, SKIPPED_NAMED_MAX},
@@ -97,6 +98,8 @@ pub struct Counters {
     pub files: AtomicU64,
     /// Works that take their time without a byte that moves: hashing, making durable.
     busy: AtomicU64,
+    /// What is measured.
+    pub gauge: Arc<Gauge>,
 }
 
 /// While it lives nothing has to move.
@@ -127,6 +130,7 @@ pub async fn run(engine: &Engine, session: &Session, id: TransferId) -> Result<(
     engine.note_transfer(id, |row| row.enter(TransferState::Active, Phase::Transferring)).await;
     engine.tell_progress(id);
     let counters = Arc::new(Counters {
+        gauge: Arc::clone(&engine.inner.jobs.of(id).gauge),
         bytes: tally.bytes.into(),
         files: tally.files.into(),
         reused: record.bytes_reused.into(),
@@ -237,7 +241,9 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
             && let Some(work) = queue.next().await?
         {
             let permit = fetch.engine.inner.jobs.in_flight.clone().acquire_owned().await;
+            let held = fetch.counters.gauge.visit(|gauge| &gauge.held);
             fetch.engine.inner.jobs.download.pass(work.bytes()).await;
+            drop(held);
             let fetch = fetch.clone();
             running.spawn(async move {
                 let _permit = permit; // held while its bytes are in memory

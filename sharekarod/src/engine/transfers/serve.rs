@@ -133,16 +133,21 @@ impl Engine {
             Ok(source) => source,
             Err(e) => return Answer::no(if e.code == ErrorCode::LocalFile { Status::Vanished } else { Status::Failed }, e.message),
         };
+        let job = self.inner.jobs.of(record.id);
+        let reading = job.gauge.visit(|gauge| &gauge.reading);
         let mut answer = match tokio::task::spawn_blocking(move || work(&source)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(answer)) => *answer,
             Err(_) => Answer::no(Status::Failed, "reading was interrupted"),
         };
         answer.priority = line_priority(&record);
+        drop(reading);
+        let held = job.gauge.visit(|gauge| &gauge.held);
         self.inner.jobs.upload.pass(answer.body.len()).await;
-        let job = self.inner.jobs.of(record.id);
         job.limiter.set(record.limit());
         job.limiter.pass(answer.body.len()).await;
+        drop(held);
+        answer.reply.figures = Some(job.gauge.figures(session.stats(), self.inner.jobs.cpu.permille()));
         answer
     }
 

@@ -4,6 +4,7 @@ use axum::{Json, extract::State};
 use sharekaro_proto::control::{
     peer::{AddPeer, Peer, Peers, Pong, Rename, SetTrust},
     routes,
+    transfer::Bench,
 };
 
 use super::{
@@ -64,4 +65,10 @@ pub(super) async fn unblock(State(door): State<Door>, Target(target): Target) ->
 #[utoipa::path(post, path = routes::PEER_PING, params(("target" = String, Path, description = "Alias, name or the first characters of the key")), responses((status = 200, body = Pong)))]
 pub(super) async fn ping(State(door): State<Door>, Target(target): Target) -> Answer<Pong> {
     Ok(Json(door.engine.ping(&target).await?))
+}
+
+/// What each part of the way to it can do; takes some ten seconds.
+#[utoipa::path(post, path = routes::PEER_BENCH, params(("target" = String, Path, description = "Alias, name or the first characters of the key")), responses((status = 200, body = Bench)))]
+pub(super) async fn bench(State(door): State<Door>, Target(target): Target) -> Answer<Bench> {
+    Ok(Json(door.engine.bench(&target).await?))
 }

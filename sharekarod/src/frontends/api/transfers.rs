@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use sharekaro_proto::control::{
     routes,
-    transfer::{Receipt, ReceiptVerdict, Send, SetLimit, SetPriority, Transfer, Transfers},
+    transfer::{Explanation, Receipt, ReceiptVerdict, Send, SetLimit, SetPriority, Transfer, Transfers},
 };
 
 use super::{
@@ -63,6 +63,12 @@ pub(super) async fn limit(State(door): State<Door>, Id(id): Id, Body(body): Body
 #[utoipa::path(post, path = routes::TRANSFER_PRIORITY, params(("id" = String, Path, description = "Transfer, as t8")), request_body = SetPriority, responses((status = 200, body = Transfer)))]
 pub(super) async fn priority(State(door): State<Door>, Id(id): Id, Body(body): Body<SetPriority>) -> Answer<Transfer> {
     Ok(Json(door.engine.set_priority(id, body).await?))
+}
+
+/// Why it is not faster.
+#[utoipa::path(get, path = routes::TRANSFER_EXPLAIN, params(("id" = String, Path, description = "Transfer, as t8")), responses((status = 200, body = Explanation)))]
+pub(super) async fn explain(State(door): State<Door>, Id(id): Id) -> Answer<Explanation> {
+    Ok(Json(door.engine.explain(id)?))
 }
 
 /// The receiver's signed receipt.
