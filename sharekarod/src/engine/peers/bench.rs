@@ -19,9 +19,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use super::serve::Answer;
 use crate::{engine::Engine, net::Session};
 
-/// The line is measured for so long, after a run-up in which its window opens.
+/// New parts are asked for so long: the time in which the line's window opens is little of it.
 const LINE_RUNS: Duration = Duration::from_secs(4);
-const RUN_UP: Duration = Duration::from_millis(500);
 
 /// Bytes of one answer, and how many are asked for at once: 4 MiB under way fill a Gbit/s line at 30 ms.
 const PART: u32 = 256 << 10;
@@ -89,28 +88,18 @@ impl Engine {
 /// Bytes a second through the session, from memory to memory.
 async fn line(session: &Session) -> Result<u64, ErrorBody> {
     let mut asking = JoinSet::new();
-    let began = Instant::now();
-    let (mut from, mut to, mut bytes) = (None, began, 0u64);
+    let (began, mut bytes) = (Instant::now(), 0u64);
     loop {
         while asking.len() < AT_ONCE && began.elapsed() < LINE_RUNS {
             let session = session.clone();
             asking.spawn(async move { measure(&session, Measure { down: PART, disk: false }).await });
         }
+        // until the last came, as those under way share the line and end together: a cut in between would count in lumps
         let Some(done) = asking.join_next().await else { break };
         let (_, count) = done.map_err(|_| ErrorBody::new(ErrorCode::Unexpected, "the measurement was interrupted"))??;
-        let now = Instant::now();
-        match from {
-            _ if now - began < RUN_UP => {}
-            None => from = Some(now), // counted from the first that came after the run-up
-            Some(_) if now - began <= LINE_RUNS || bytes == 0 => {
-                to = now;
-                bytes += count;
-            }
-            Some(_) => {} // the rest only drains
-        }
+        bytes += count;
     }
-    let seconds = from.map_or(0.0, |from| (to - from).as_secs_f64());
-    Ok((bytes as f64 / seconds.max(1e-3)) as u64)
+    Ok((bytes as f64 / began.elapsed().as_secs_f64()) as u64)
 }
 
 /// Asks; returns the reply and how many bytes followed it.
@@ -138,7 +127,7 @@ fn core(runs: Duration) -> u64 {
         if let Ok(key) = &key {
             let nonce = aead::Nonce::assume_unique_for_key([0; 12]); // nothing secret, nothing sent
             let sealed = key.seal_in_place_separate_tag(nonce, aead::Aad::empty(), &mut block);
-            drop(std::hint::black_box(sealed)); // only its time counts
+            let _ = std::hint::black_box(sealed); // only its time counts
         }
         bytes += block.len() as u64;
     }
