@@ -78,7 +78,11 @@ impl Engine {
         let spool_dir = self.spool_dir();
         let spooled: Vec<PathBuf> = record.sources.iter().map(|path| path.0.clone()).filter(|path| path.starts_with(&spool_dir)).collect();
         if !spooled.is_empty() {
-            let removed = off_thread(move || Ok(spooled.iter().for_each(|path| remove(path)))).await;
+            let removed = off_thread(move || {
+                spooled.iter().for_each(|path| remove(path));
+                Ok(())
+            })
+            .await;
             drop(removed); // each failure was logged
         }
     }
