@@ -219,13 +219,14 @@ async fn staging_root(engine: &Engine, record: &Record) -> Result<PathBuf, Stop>
     Ok(root)
 }
 
-/// Room for what is still to come, besides what other transfers reserved; given back when the pull ends.
+/// Room for what is still to come, besides what other transfers reserved; given back when the pull ends. A sparse file
+/// gets none ahead: most of it needs none.
 async fn reserve(engine: &Engine, record: &Record, destination: &Path, tally: &Tally) -> Result<Reserved, Stop> {
     let room = {
         let destination = destination.to_owned();
         blocking(move || Ok(files::Room::at(&destination)?)).await?
     };
-    let needed = record.bytes_total.saturating_sub(tally.bytes + tally.skipped_bytes);
+    let needed = record.bytes_total.saturating_sub(tally.bytes + tally.skipped_bytes + tally.sparse_bytes);
     engine.inner.jobs.reserve(record.id, destination, needed, room.bytes).ok_or_else(|| {
         let message = format!("{} bytes do not fit where {} bytes are free", needed, room.bytes);
         Stop::Wait(ErrorBody::new(ErrorCode::NoSpace, message).hint("it goes on by itself when there is room"))

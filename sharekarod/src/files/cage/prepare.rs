@@ -21,6 +21,8 @@ pub struct Tally {
     pub skipped: u64,
     /// Bytes of the files among them.
     pub skipped_bytes: u64,
+    /// Bytes of sparse files that are still to come: nobody knows how many of them need room.
+    pub sparse_bytes: u64,
 }
 
 impl Staging {
@@ -104,7 +106,11 @@ impl Staging {
                 tally.skipped += 1;
                 tally.skipped_bytes += item.size;
             }
-            EntryState::Missing if item.is_file() => tally.bytes += self.claimed_bytes(no, item)?,
+            EntryState::Missing if item.is_file() => {
+                let here = self.claimed_bytes(no, item)?;
+                tally.bytes += here;
+                tally.sparse_bytes += if item.sparse { item.size - here } else { 0 };
+            }
             EntryState::Missing => {}
         }
         Ok(())

@@ -342,11 +342,12 @@ fn the_holes_of_a_file_need_not_travel() {
     holes.write_all_at(&[1; 100], (4 << 20) + 70_000).unwrap();
     let source = given.source();
     let staging = given.staging();
-    staging.prepare(&never()).unwrap();
+    assert_eq!(staging.prepare(&never()).unwrap(), Tally { sparse_bytes: (9 << 20) + 5, ..Tally::default() });
     // What was written there and never claimed, as a crash leaves it.
     staging.partial(1).unwrap().data.write_all_at(&[7; 4096], 8 << 20).unwrap();
 
     assert_eq!(staging.claim_holes(1, 0..4).unwrap(), 4 << 20);
+    assert_eq!(staging.prepare(&never()).unwrap(), Tally { bytes: 4 << 20, sparse_bytes: (5 << 20) + 5, ..Tally::default() });
     assert_eq!(staging.claim_holes(1, 3..4).unwrap(), 0, "already so");
     assert_eq!(staging.claim_holes(1, 5..10).unwrap(), (4 << 20) + 5);
     assert!(staging.claim_holes(1, 10..11).is_err(), "no such piece");
