@@ -4,6 +4,7 @@
 //! reached the disk when it returns, `Soon` survives a killed process at once and a power cut a little later.
 
 pub mod contents;
+pub mod crowd;
 mod migrations;
 pub mod peers;
 pub mod record;

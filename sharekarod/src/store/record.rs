@@ -7,6 +7,8 @@ use sharekaro_proto::{
     nouns::transfer::{Conflict, Direction, Priority, SkipReason, TransferState},
 };
 
+use super::crowd::Crowd;
+
 /// So many of the things that were left out are named; the others are counted.
 pub const SKIPPED_NAMED_MAX: usize = 10_000;
 
@@ -62,6 +64,9 @@ pub struct Record {
     /// The folder of cages in which it arrives.
     #[serde(default)]
     pub staging: Option<RawPath>,
+    /// Who else gets the same content.
+    #[serde(default)]
+    pub crowd: Option<Crowd>,
     /// What was left out.
     pub skipped: Vec<Skipped>,
     /// What was left out of what was received, by number; for the sender.

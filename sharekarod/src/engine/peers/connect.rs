@@ -207,7 +207,8 @@ impl Engine {
         self.peer(&id.to_string())
     }
 
-    async fn dial(&self, expected: Option<DeviceId>, addresses: &[SocketAddr]) -> Result<Session, DialError> {
+    /// Dials once.
+    pub(crate) async fn dial(&self, expected: Option<DeviceId>, addresses: &[SocketAddr]) -> Result<Session, DialError> {
         match self.inner.endpoint.get() {
             Some(endpoint) => endpoint.dial(expected, addresses).await,
             None => Err(DialError::NoAnswer),

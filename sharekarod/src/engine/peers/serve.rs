@@ -107,6 +107,7 @@ fn take(engine: &Engine, session: &Session, note: Note) {
                 known.presence = table::presence(Some(&presence));
             }
         }),
-        Some(note::Kind::Have(_) | note::Kind::Hints(_)) | None => {} // of a later version
+        Some(note::Kind::Have(have)) => engine.have_told(session, have),
+        Some(note::Kind::Hints(_)) | None => {} // of a later version
     }
 }

@@ -73,6 +73,11 @@ impl Recipes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&no);
     }
 
+    /// Whether the file is made from an older one.
+    pub fn has(&self, no: u32) -> bool {
+        self.of(no).is_some()
+    }
+
     fn keep(&self, no: u32, basis: Arc<Basis>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(no, basis);
     }
@@ -191,7 +196,7 @@ impl Fetch {
             let signature_len = signatures.len() as u32; // at most a page
             let asked = DeltaRequest { key: self.key.0.to_vec(), file: no, block, signature_len, from };
             let ask = Ask::new(Request { kind: Some(request::Kind::Delta(asked)) }).body(signatures.clone()).patience(PATIENCE);
-            let (reply, mut body) = self.session.request(ask).await?;
+            let (reply, mut body) = self.source()?.request(ask).await?;
             let reply = match granted(reply) {
                 Err(Stop::Wait(why)) => {
                     tracing::debug!(no, "no recipe: {}", why.message);

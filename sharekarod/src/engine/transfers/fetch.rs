@@ -14,7 +14,9 @@ use sharekaro_proto::{
 };
 
 use super::{
+    crowd::{self, Share, is_shared},
     delta::Recipes,
+    jobs::Reserved,
     plan::{Pieces, Remaining, Work},
     pull::{Counters, Stop, blocking, granted, kind_of, odd, read},
 };
@@ -32,8 +34,8 @@ const PATIENCE: Duration = Duration::from_secs(900);
 pub struct Fetch {
     /// For limits.
     pub engine: Engine,
-    /// The way to the sender.
-    pub session: Session,
+    /// The way to the sender, while there is one.
+    pub session: Option<Session>,
     /// The transfer.
     pub key: TransferKey,
     /// Where it is written.
@@ -46,6 +48,20 @@ pub struct Fetch {
     pub recipes: Arc<Recipes>,
     /// How far it is.
     pub counters: Arc<Counters>,
+    /// The other receivers, where they help.
+    pub share: Option<Arc<Share>>,
+    /// The room that is kept free for it.
+    pub room: Arc<Reserved>,
+}
+
+impl Fetch {
+    /// The way to the sender.
+    ///
+    /// # Errors
+    /// `Lost` while there is none.
+    pub fn source(&self) -> Result<&Session, Stop> {
+        self.session.as_ref().ok_or(Stop::Lost)
+    }
 }
 
 /// Fetches one work.
@@ -68,14 +84,22 @@ async fn begin(fetch: &Fetch, no: u32, item: Item) -> Result<Option<Pieces>, Sto
     let size = item.size;
     let staging = Arc::clone(&fetch.staging);
     let missing = |staging: Arc<Staging>| blocking(move || Ok(staging.missing(no)?));
-    let _busy = fetch.counters.busy(); // hashing a large file takes its time, here and there
+    let busy = fetch.counters.busy(); // hashing a large file takes its time, here and there
     let fresh = missing(Arc::clone(&staging)).await?.first() == Some(&(0..piece_count(size)));
     let sparse = item.sparse;
     if fresh {
-        fetch.reuse_big(no, item).await?;
+        fetch.reuse_big(no, item.clone()).await?;
     }
     if sparse {
         fetch.claim_holes(no, size).await?;
+    }
+    if let Some(share) = &fetch.share
+        && is_shared(&item)
+        && !fetch.recipes.has(no)
+    {
+        drop(busy);
+        crowd::gather(fetch, share, no, &item).await?;
+        return Ok(None);
     }
     let Some(pieces) = Pieces::new(no, size, missing(staging).await?) else {
         finish(fetch, no).await?;
@@ -122,7 +146,7 @@ impl Fetch {
         let asked = PieceRequest { key: self.key.0.to_vec(), file: no, piece, ranges, ..PieceRequest::default() };
         let ask = Ask::new(Request { kind: Some(request::Kind::Piece(asked)) }).patience(PATIENCE);
         let _asked = self.counters.gauge.visit(|gauge| &gauge.asked);
-        let (reply, mut body) = self.session.request(ask).await?;
+        let (reply, mut body) = self.source()?.request(ask).await?;
         self.counters.gauge.heard(reply.figures);
         if let Some(reason) = lost(reply.status()) {
             return Ok(Err(reason));
@@ -156,7 +180,7 @@ impl Fetch {
 }
 
 /// Makes a big file whole, once its last piece is here.
-async fn finish(fetch: &Fetch, no: u32) -> Result<(), Stop> {
+pub async fn finish(fetch: &Fetch, no: u32) -> Result<(), Stop> {
     fetch.recipes.forget(no);
     let (staging, _busy) = (Arc::clone(&fetch.staging), fetch.counters.busy());
     blocking(move || Ok(staging.finish_file(no)?)).await?;
@@ -170,7 +194,7 @@ async fn pack(fetch: &Fetch, mut files: Vec<(u32, u64)>) -> Result<(), Stop> {
         let asked = PackRequest { key: fetch.key.0.to_vec(), ranges: ranges(&files) };
         let ask = Ask::new(Request { kind: Some(request::Kind::Pack(asked)) }).patience(PATIENCE);
         let asked = fetch.counters.gauge.visit(|gauge| &gauge.asked);
-        let (reply, mut body) = fetch.session.request(ask).await?;
+        let (reply, mut body) = fetch.source()?.request(ask).await?;
         fetch.counters.gauge.heard(reply.figures);
         granted(reply)?;
         let mut page: Bytes = read(&mut body).await?.into();
@@ -214,14 +238,14 @@ async fn take(fetch: &Fetch, mut files: Vec<(u32, u64)>, got: Vec<(PackHead, Byt
     Ok(rest)
 }
 
-async fn skip(fetch: &Fetch, no: u32, reason: SkipReason) -> Result<(), Stop> {
+pub async fn skip(fetch: &Fetch, no: u32, reason: SkipReason) -> Result<(), Stop> {
     fetch.recipes.forget(no);
     let staging = Arc::clone(&fetch.staging);
     blocking(move || Ok(staging.skip(no, reason)?)).await
 }
 
 /// Why a file will never come; `None` where it did, or may later.
-fn lost(status: Status) -> Option<SkipReason> {
+pub fn lost(status: Status) -> Option<SkipReason> {
     match status {
         Status::Changed => Some(SkipReason::Changed),
         Status::Vanished => Some(SkipReason::Vanished),

@@ -23,7 +23,7 @@ impl Fetch {
         let mut from = 0;
         loop {
             let asked = ExtentsRequest { key: self.key.0.to_vec(), file: no, from };
-            let (reply, _) = self.session.request(Ask::new(Request { kind: Some(request::Kind::Extents(asked)) })).await?;
+            let (reply, _) = self.source()?.request(Ask::new(Request { kind: Some(request::Kind::Extents(asked)) })).await?;
             let reply = match granted(reply) {
                 Err(Stop::Wait(_)) => return Ok(()), // whoever asks for a piece hears why
                 granted => granted?,

@@ -8,6 +8,7 @@ use sharekaro_proto::{
 };
 
 use super::{
+    crowd,
     outgoing::{rest, until},
     pull::{self, Stop},
     record::Record,
@@ -63,9 +64,7 @@ async fn step(engine: &Engine, record: &Record) -> Duration {
         std::future::pending::<()>().await;
     }
     let Some(session) = engine.open_session(&record.peer) else {
-        enter(engine, id, TransferState::Waiting, Phase::Connecting).await;
-        engine.session(record.peer).await;
-        return Duration::ZERO;
+        return away(engine, record).await;
     };
     let stopped = tokio::select! {
         stopped = pull::run(engine, &session, id) => stopped,
@@ -75,6 +74,24 @@ async fn step(engine: &Engine, record: &Record) -> Duration {
         Ok(()) => Duration::ZERO,
         Err(stop) => stopped_by(engine, record, stop).await,
     }
+}
+
+/// There is no way to the sender: the others go on helping each other until it is back.
+async fn away(engine: &Engine, record: &Record) -> Duration {
+    if record.crowd.is_some() {
+        let stopped = tokio::select! {
+            stopped = crowd::without_source(engine, record) => stopped,
+            _ = engine.session(record.peer) => return Duration::ZERO,
+        };
+        match stopped {
+            Ok(()) => return Duration::ZERO,
+            Err(Stop::Lost) => {} // too little is known to go on
+            Err(stop) => return stopped_by(engine, record, stop).await,
+        }
+    }
+    enter(engine, record.id, TransferState::Waiting, Phase::Connecting).await;
+    engine.session(record.peer).await;
+    Duration::ZERO
 }
 
 /// What a pull that did not get to its end means for the transfer.

@@ -10,6 +10,7 @@ use sharekaro_proto::{TransferId, TransferKey};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
+    crowd::Shares,
     gauge::{Cpu, Gauge},
     limiter::Limiter,
     sources::Source,
@@ -31,6 +32,8 @@ pub struct Jobs {
     /// Bounds what is searched for old blocks at a time.
     pub searches: Semaphore,
     reserved: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
+    /// What is shared with other receivers.
+    pub shares: Shares,
     /// To all peers together.
     pub upload: Limiter,
     /// From all peers together.
@@ -73,6 +76,7 @@ impl Jobs {
             reserved: Arc::default(),
             in_flight: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)),
             searches: Semaphore::new(SEARCHES),
+            shares: Shares::default(),
             upload: Limiter::new(config.upload_limit),
             download: Limiter::new(config.download_limit),
             cpu: Cpu::default(),

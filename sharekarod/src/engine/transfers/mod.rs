@@ -2,6 +2,7 @@
 
 mod by_code;
 mod complete;
+pub mod crowd;
 mod delta;
 mod explain;
 mod fetch;

@@ -12,6 +12,7 @@ use sharekaro_proto::{
 };
 
 use super::{
+    crowd::Crowd,
     progress::progress_of,
     record::{Record, SendOptions},
     send::TRANSFER_LASTS_MS,
@@ -122,6 +123,7 @@ impl Engine {
             placed: Vec::new(),
             destination: None,
             staging: None,
+            crowd: offer.crowd.clone().and_then(|crowd| Crowd::from_offer(crowd, self.id())),
             skipped: Vec::new(),
             skipped_entries: Vec::new(),
             limit_here: None,
@@ -174,6 +176,10 @@ impl Engine {
                 row.record.priority = priority;
             })
             .await;
+        }
+        let crowd = offer.crowd.clone().and_then(|crowd| Crowd::from_offer(crowd, self.id()));
+        if crowd.is_some() && crowd != record.crowd {
+            self.note_transfer(record.id, |row| row.record.crowd.clone_from(&crowd)).await;
         }
         if record.state == TransferState::Done && !record.untold {
             self.note_transfer(record.id, |row| row.record.untold = true).await; // the receipt got lost there

@@ -151,7 +151,7 @@ fn message(engine: &Engine, record: &Record, source: &Source) -> Offer {
         priority: record.priority.word().to_owned(),
         limit: record.limit_here.unwrap_or_default(),
         names: top_names(manifest),
-        crowd: None,
+        crowd: engine.crowd_of(record),
         skipped: record.skipped.len() as u64,
         stream: false,
     }

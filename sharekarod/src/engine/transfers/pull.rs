@@ -122,40 +122,47 @@ impl Counters {
 /// Pulls until everything is stored.
 pub async fn run(engine: &Engine, session: &Session, id: TransferId) -> Result<(), Stop> {
     let Some(record) = engine.record(id) else { return Err(Stop::Cancelled) };
-    let manifest = Arc::new(manifest(engine, session, &record).await?);
-    let destination = engine.destination(&record);
-    make_dir(destination.clone()).await?;
-    let (staging, tally) = open_staging(engine, &record, manifest).await?;
-    let _room = reserve(engine, &record, &destination, &tally).await?;
-    engine.note_transfer(id, |row| row.enter(TransferState::Active, Phase::Transferring)).await;
-    engine.tell_progress(id);
-    let counters = Arc::new(Counters {
-        gauge: Arc::clone(&engine.inner.jobs.of(id).gauge),
-        bytes: tally.bytes.into(),
-        files: tally.files.into(),
-        reused: record.bytes_reused.into(),
-        ..Counters::default()
-    });
-    let fetch = Fetch {
-        engine: engine.clone(),
-        session: session.clone(),
-        key: record.key,
-        staging: Arc::clone(&staging),
-        destination: destination.clone(),
-        remaining: Arc::default(),
-        recipes: Arc::default(),
-        counters: Arc::clone(&counters),
-    };
+    let fetch = prepare(engine, Some(session), &record).await?;
     tokio::select! {
         done = move_bytes(&fetch, &record) => done?,
-        stop = watch(engine, session, id, &counters) => return Err(stop),
+        stop = watch(engine, session, id, &fetch.counters) => return Err(stop),
     }
-    show(engine, id, &counters);
-    store(engine, &record, &staging, destination).await
+    show(engine, id, &fetch.counters);
+    store(engine, &record, &fetch.staging, fetch.destination.clone()).await
+}
+
+/// Everything that bytes need to arrive; from here on the transfer is active.
+pub async fn prepare(engine: &Engine, session: Option<&Session>, record: &Record) -> Result<Fetch, Stop> {
+    let manifest = Arc::new(manifest(engine, session, record).await?);
+    let destination = engine.destination(record);
+    make_dir(destination.clone()).await?;
+    let (staging, tally) = open_staging(engine, record, manifest).await?;
+    let room = reserve(engine, record, &destination, &tally).await?;
+    engine.note_transfer(record.id, |row| row.enter(TransferState::Active, Phase::Transferring)).await;
+    engine.tell_progress(record.id);
+    let helped = record.crowd.as_ref().filter(|_| record.limit().is_none()); // a limit is kept by the sender
+    Ok(Fetch {
+        engine: engine.clone(),
+        session: session.cloned(),
+        key: record.key,
+        staging,
+        destination,
+        remaining: Arc::default(),
+        recipes: Arc::default(),
+        counters: Arc::new(Counters {
+            gauge: Arc::clone(&engine.inner.jobs.of(record.id).gauge),
+            bytes: tally.bytes.into(),
+            files: tally.files.into(),
+            reused: record.bytes_reused.into(),
+            ..Counters::default()
+        }),
+        share: helped.map(|crowd| engine.inner.jobs.shares.of(record.id, crowd)),
+        room: Arc::new(room),
+    })
 }
 
 /// The manifest: from the offer, from an earlier pull, or page by page from the sender.
-async fn manifest(engine: &Engine, session: &Session, record: &Record) -> Result<Manifest, Stop> {
+async fn manifest(engine: &Engine, session: Option<&Session>, record: &Record) -> Result<Manifest, Stop> {
     let path = manifest_path(engine, record);
     let offered = Totals { bytes: record.bytes_total, files: record.files_total, entries: record.entries };
     let inline = engine.inner.jobs.of(record.id).inline_manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
@@ -172,6 +179,7 @@ async fn manifest(engine: &Engine, session: &Session, record: &Record) -> Result
     .await?;
     while !intake.is_whole() {
         let asked = ManifestRequest { key: record.key.0.to_vec(), from: intake.next() };
+        let session = session.ok_or(Stop::Lost)?;
         let (reply, mut body) = session.request(Request { kind: Some(request::Kind::Manifest(asked)) }).await?;
         granted(reply)?;
         let page = read(&mut body).await?;
@@ -188,7 +196,7 @@ fn manifest_path(engine: &Engine, record: &Record) -> PathBuf {
 }
 
 /// What one receive wrote, so that it can be taken back.
-fn listing_path(engine: &Engine, record: &Record) -> PathBuf {
+pub fn listing_path(engine: &Engine, record: &Record) -> PathBuf {
     engine.config().state_dir.join("received").join(record.key.to_string())
 }
 
@@ -241,8 +249,10 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
         while running.len() < IN_FLIGHT
             && let Some(work) = queue.next().await?
         {
-            let permit = fetch.engine.inner.jobs.in_flight.clone().acquire_owned().await;
-            let held = fetch.counters.gauge.visit(|gauge| &gauge.held);
+            let permit = match work {
+                Work::Begin(..) => None, // what it gathers waits for room piece by piece
+                _ => Some(fetch.engine.inner.jobs.in_flight.clone().acquire_owned().await),
+            };
             fetch.engine.inner.jobs.download.pass(work.bytes()).await;
             drop(held);
             let fetch = fetch.clone();
@@ -309,7 +319,7 @@ async fn watch(engine: &Engine, session: &Session, id: TransferId, counters: &Co
     }
 }
 
-fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {
+pub fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (bytes, reused, files) = (load(&counters.bytes), load(&counters.reused), load(&counters.files));
     engine.update(|state| {
@@ -322,7 +332,7 @@ fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {
 }
 
 /// Durable, into its place, recorded; then the sender hears it.
-async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destination: PathBuf) -> Result<(), Stop> {
+pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destination: PathBuf) -> Result<(), Stop> {
     engine.update(|state| state.transfers.edit(record.id).map(|row| row.phase = Phase::Storing));
     engine.tell_progress(record.id);
     let cage = Arc::clone(staging);
@@ -362,6 +372,7 @@ async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destina
         .await?;
     tracing::info!(id = %record.id, peer = %engine.label(record.peer), bytes = record.bytes_total, "received");
     engine.tell_the_end(record.id);
+    engine.share_placed(record.id).await;
     engine.remember_contents(listing_path(engine, record), engine.destination(record)).await;
     Ok(())
 }
@@ -370,6 +381,9 @@ async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destina
 pub async fn let_go(engine: &Engine, id: TransferId) {
     let Some(record) = engine.record(id).filter(|record| record.state.ended()) else { return };
     engine.inner.jobs.end(id);
+    if record.state != TransferState::Done {
+        engine.inner.jobs.shares.end(id);
+    }
     let (manifest, root, key) = (manifest_path(engine, &record), record.staging.clone(), record.key);
     let gone = blocking(move || {
         if let Some(RawPath(root)) = root {

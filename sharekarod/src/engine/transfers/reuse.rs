@@ -112,13 +112,13 @@ impl Fetch {
     }
 
     /// The chaining values of a file, from the sender.
-    async fn layer(&self, no: u32, size: u64) -> Result<Vec<Value>, Stop> {
+    pub async fn layer(&self, no: u32, size: u64) -> Result<Vec<Value>, Stop> {
         let count = files::piece_count(size);
         let mut layer: Vec<Value> = Vec::new();
         while (layer.len() as u64) < count {
             let asked = LayerRequest { key: self.key.0.to_vec(), file: no, first: layer.len() as u32 };
             let ask = Ask::new(Request { kind: Some(request::Kind::Layer(asked)) }).patience(PATIENCE);
-            let (reply, mut body) = self.session.request(ask).await?;
+            let (reply, mut body) = self.source()?.request(ask).await?;
             kind_of(granted(reply)?, |kind| if let reply::Kind::Layer(page) = kind { Some(page) } else { None })?;
             let values = read(&mut body).await?;
             let before = layer.len();

@@ -12,6 +12,7 @@ use sharekaro_proto::{
 };
 
 use super::{
+    crowd::Crowd,
     outgoing,
     record::{Record, SendOptions},
 };
@@ -47,10 +48,14 @@ impl Engine {
     /// Records a transfer of these sources to each of these peers.
     pub(crate) async fn send_to(&self, send: &Send, peers: &[DeviceId], sources: &[PathBuf]) -> Result<Transfers, ErrorBody> {
         let set = TransferKey::fresh();
+        let crowd = (peers.len() > 1 && !send.apart).then(Crowd::fresh);
         let records: Vec<Record> = peers
             .iter()
             .enumerate()
-            .map(|(i, peer)| record(send, *peer, if i == 0 { set } else { TransferKey::fresh() }, set, sources))
+            .map(|(i, peer)| Record {
+                crowd: crowd.clone(),
+                ..record(send, *peer, if i == 0 { set } else { TransferKey::fresh() }, set, sources)
+            })
             .collect();
         let ids = self.record_all(records).await?;
         for id in &ids {
@@ -177,6 +182,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         placed: Vec::new(),
         destination: None,
         staging: None,
+        crowd: None,
         skipped: Vec::new(),
         skipped_entries: Vec::new(),
         limit_here: send.limit,

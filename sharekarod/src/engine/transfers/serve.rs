@@ -1,7 +1,7 @@
 //! Serving what a receiver asks for. A holder keeps nothing in mind between two questions: the key of the transfer, the
 //! peer that asks and what is on the disk decide each answer alone.
 
-use std::{sync::atomic::AtomicBool, time::Instant};
+use std::time::Instant;
 
 use bytes::Bytes;
 use sharekaro_proto::{
@@ -50,11 +50,16 @@ impl Engine {
 
     /// One piece of one file, or parts of it.
     pub(crate) async fn serve_piece(&self, session: &Session, asked: PieceRequest) -> Answer {
-        self.serve(session, &asked.key, move |source| {
+        if !asked.content.is_empty() {
+            return self.serve_member(session, asked).await;
+        }
+        let (number, key) = (session.number(), asked.key.clone());
+        self.serve(session, &key, move |source| {
             let began = Instant::now();
-            let piece = source.tree.read_piece(asked.file, asked.piece.into(), Vec::new()).map_err(|e| refused(&e))?;
+            let wanted = chosen(source, number, &asked)?;
+            let piece = source.tree.read_piece(asked.file, wanted.into(), Vec::new()).map_err(|e| refused(&e))?;
             let (zero, len) = (piece.zero, piece.bytes.len() as u32); // at most one MiB
-            let head = PieceHead { piece: asked.piece, value: piece.value.to_vec(), zero, packed: false, len, read_us: micros(began) };
+            let head = PieceHead { piece: wanted, value: piece.value.to_vec(), zero, packed: false, len, read_us: micros(began) };
             let body = match parts_of(&asked.ranges, &piece.bytes).ok_or_else(|| no(Status::Invalid, "no such parts"))? {
                 _ if zero => Bytes::new(),
                 Some(parts) => parts.concat().into(),
@@ -99,10 +104,10 @@ impl Engine {
     /// The chaining values of a file; it is hashed for this where it was not yet.
     pub(crate) async fn serve_layer(&self, session: &Session, asked: LayerRequest) -> Answer {
         self.serve(session, &asked.key, move |source| {
-            let (root, values) = source.tree.layer(asked.file, &AtomicBool::new(false)).map_err(|e| refused(&e))?;
-            let from = (asked.first as usize).min(values.len());
-            let values: Vec<u8> = values.iter().skip(from).take(LAYER_MAX as usize).flatten().copied().collect();
-            let page = LayerPage { count: (values.len() / 32) as u32, content: root.to_vec() };
+            let layer = (source.shared.layer(&source.tree, asked.file)).map_err(|e| refused(&e))?;
+            let from = (asked.first as usize).min(layer.1.len());
+            let values: Vec<u8> = layer.1.iter().skip(from).take(LAYER_MAX as usize).flatten().copied().collect();
+            let page = LayerPage { count: (values.len() / 32) as u32, content: layer.0.to_vec() };
             Ok(Answer::with_body(reply::Kind::Layer(page), values))
         })
         .await
@@ -167,6 +172,16 @@ impl Engine {
 /// A refusal, small enough to be an error.
 pub(super) fn no(status: Status, message: impl Into<String>) -> Box<Answer> {
     Box::new(Answer::no(status, message))
+}
+
+/// The piece that is asked for; where the receiver leaves the choice to us, the one that was given away least often.
+fn chosen(source: &Source, session: u64, asked: &PieceRequest) -> Result<u32, Box<Answer>> {
+    if asked.have.is_empty() {
+        return Ok(asked.piece);
+    }
+    let item = source.tree.manifest().get(asked.file).map_err(|e| no(Status::NotFound, e.to_string()))?;
+    let piece = source.shared.choose(session, asked, item.size).and_then(|piece| u32::try_from(piece).ok());
+    piece.ok_or_else(|| no(Status::NotFound, "there is no piece that you lack"))
 }
 
 /// Numbers of the entries of a request: first and count, again and again.

@@ -15,7 +15,10 @@ use sharekaro_proto::{
     wire::encode_frame,
 };
 
-use super::record::Record;
+use super::{
+    crowd::{Shared, is_worth_sharing},
+    record::Record,
+};
 use crate::{
     engine::Engine,
     files::{
@@ -34,6 +37,8 @@ pub struct Source {
     pub totals: Totals,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// What its receivers share.
+    pub shared: Shared,
 }
 
 /// The bytes that a content hash adds to an entry of the manifest: tag, length and 32 bytes.
@@ -103,10 +108,14 @@ impl Engine {
             };
             open(&notes_dir, &paths, &options, found)
         });
-        match opened.await {
-            Ok(source) => source.map(Arc::new),
-            Err(_) => Err(ErrorBody::new(ErrorCode::Unexpected, "the walk was interrupted")),
+        let source = match opened.await {
+            Ok(source) => Arc::new(source?),
+            Err(_) => return Err(ErrorBody::new(ErrorCode::Unexpected, "the walk was interrupted")),
+        };
+        if record.crowd.is_some() && is_worth_sharing(source.totals.bytes) {
+            self.hash_for_crowd(Arc::clone(&source)).await;
         }
+        Ok(source)
     }
 
     fn notes_dir(&self, record: &Record) -> PathBuf {
@@ -134,7 +143,7 @@ impl Engine {
 fn open(notes_dir: &Path, paths: &[PathBuf], options: &WalkOptions, mut found: impl FnMut(&Walked)) -> Result<Source, ErrorBody> {
     if let Ok(tree) = SourceTree::open(notes_dir) {
         let totals = count(&tree).map_err(|e| trouble(&e))?;
-        return Ok(Source { tree, totals, skipped: Vec::new() });
+        return Ok(Source { tree, totals, skipped: Vec::new(), shared: Shared::default() });
     }
     std::fs::create_dir_all(notes_dir).map_err(|e| {
         ErrorBody::new(ErrorCode::LocalFile, format!("cannot make {}: {e}", notes_dir.display())).hint("is there room in the state folder?")
@@ -148,7 +157,7 @@ fn open(notes_dir: &Path, paths: &[PathBuf], options: &WalkOptions, mut found: i
         .into_iter()
         .map(|it| Skipped { path: lossless(it.path.as_os_str().as_encoded_bytes()), reason: it.reason })
         .collect();
-    Ok(Source { tree, totals, skipped })
+    Ok(Source { tree, totals, skipped, shared: Shared::default() })
 }
 
 fn count(tree: &SourceTree) -> Result<Totals, ManifestError> {

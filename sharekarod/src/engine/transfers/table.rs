@@ -233,6 +233,7 @@ pub(crate) mod tests {
             placed: Vec::new(),
             destination: None,
             staging: None,
+            crowd: None,
             skipped: Vec::new(),
             skipped_entries: Vec::new(),
             limit_here: None,

@@ -1,0 +1,39 @@
+//! The way to a member, and to what was received with it before.
+
+use std::path::PathBuf;
+
+use sharekaro_proto::TransferId;
+
+use super::Member;
+use crate::{
+    engine::{
+        Engine,
+        transfers::{plan::SMALL_MAX, pull, record::Record},
+    },
+    files::{Value, cage::read_listing},
+};
+
+/// So many files of one transfer are shared after it is done; a tree of a million is not worth the room.
+const PLACED_MAX: usize = 10_000;
+
+impl Engine {
+    /// Dials a member where the sender said that it is. It is a stranger here, unless it is paired.
+    pub(crate) fn dial_member(&self, member: Member) {
+        let engine = self.clone();
+        self.spawn(async move {
+            match engine.dial(Some(member.id), &member.addresses).await {
+                Ok(session) => engine.welcome(session),
+                Err(e) => tracing::debug!(peer = %member.id.short(), "cannot reach another receiver: {e}"),
+            }
+        });
+    }
+
+    /// The big files that a transfer placed, by content.
+    pub(super) fn placed_files(&self, record: &Record) -> (TransferId, Vec<(Value, u64, PathBuf)>) {
+        let destination = self.destination(record);
+        let path = pull::listing_path(self, record);
+        let listed = read_listing(&path).into_iter().flatten().flatten().filter(|it| it.size > SMALL_MAX);
+        let placed = listed.filter_map(|it| Some((Value::try_from(it.content.as_slice()).ok()?, it.size, destination.join(it.path()))));
+        (record.id, placed.take(PLACED_MAX).collect())
+    }
+}
