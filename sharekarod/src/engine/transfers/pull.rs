@@ -253,6 +253,7 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
                 Work::Begin(..) => None, // what it gathers waits for room piece by piece
                 _ => Some(fetch.engine.inner.jobs.in_flight.clone().acquire_owned().await),
             };
+            let held = fetch.counters.gauge.visit(|gauge| &gauge.held);
             fetch.engine.inner.jobs.download.pass(work.bytes()).await;
             drop(held);
             let fetch = fetch.clone();

@@ -33,6 +33,9 @@ const TOLD_WITHIN: Duration = Duration::from_millis(100);
 /// So often it is looked who is there.
 const LOOK: Duration = Duration::from_millis(500);
 
+/// For so long who is there is taken for somebody who gathers too; then only who says so.
+const AT_FIRST: Duration = Duration::from_secs(3);
+
 /// A member that cannot be reached is dialled again after this.
 const DIAL_AGAIN: Duration = Duration::from_secs(15);
 
@@ -74,6 +77,7 @@ struct Gather {
     /// What is new since it was last told.
     fresh: Bits,
     told_at: Instant,
+    began: Instant,
     resting: Vec<(DeviceId, Instant)>,
     /// Whether pieces may still be written: what was asked of two may come when the file is whole already.
     open: Arc<RwLock<bool>>,
@@ -95,8 +99,8 @@ pub async fn gather(fetch: &Fetch, share: &Arc<Share>, no: u32, item: &Item) -> 
         let fresh = Bits::none(have.count());
         let table = Table::new(have, wireless);
         let (fetch, share) = (fetch.clone(), Arc::clone(share));
-        let (told_at, resting, open) = (Instant::now(), Vec::new(), Arc::new(RwLock::new(true)));
-        let gather = Gather { fetch, share, no, size: item.size, content, layer, table, fresh, told_at, resting, open };
+        let (told_at, began, resting, open) = (Instant::now(), Instant::now(), Vec::new(), Arc::new(RwLock::new(true)));
+        let gather = Gather { fetch, share, no, size: item.size, content, layer, table, fresh, told_at, began, resting, open };
         if !gather.run().await? {
             return Ok(()); // it was given up, and said so
         }
@@ -219,6 +223,9 @@ impl Gather {
                 _ => {}
             }
         }
+        let there = |id: &DeviceId| self.fetch.engine.open_session(id).is_some();
+        let others = self.share.crowd().members.iter().filter(|member| there(&member.id)).count();
+        self.table.in_company_of(if self.began.elapsed() < AT_FIRST { others } else { self.table.helpers().len() });
     }
 
     /// Tells the others what is new here, a few pieces at a time.

@@ -16,11 +16,9 @@ const DEPTH: usize = 2;
 /// Helpers asked at once.
 const HELPERS_MAX: usize = 8;
 
-/// Pieces asked of the source at once where nobody helps: as in a transfer to one.
-const SOURCE_ALONE: usize = 12;
-
-/// And where somebody does: what waits at a busy source is late for all.
-const SOURCE_DEPTH: usize = 3;
+/// Pieces asked of the source at once by all receivers together: enough to fill a line. What waits behind these is
+/// late for everybody, as nobody can pass it on yet.
+const SOURCE_DEPTH: usize = 8;
 
 /// The last so many pieces are asked of a second holder too.
 const ENDGAME: u64 = 8;
@@ -58,6 +56,8 @@ pub struct Table {
     wireless: bool,
     /// Whether the source is on a radio; `None` while it is away.
     source: Option<bool>,
+    /// Others that ask the source at the same time.
+    company: usize,
     /// Questions that the source chooses the piece of.
     any: usize,
     /// It had nothing to choose; it is asked for certain pieces from now on.
@@ -74,6 +74,7 @@ impl Table {
             have,
             wireless,
             source: None,
+            company: 0,
             any: 0,
             any_is_over: false,
             holders: BTreeMap::new(),
@@ -85,6 +86,11 @@ impl Table {
     /// The source is there, or away; whether it is on a radio.
     pub fn source_is(&mut self, wireless: Option<bool>) {
         self.source = wireless;
+    }
+
+    /// So many others ask the source at the same time.
+    pub fn in_company_of(&mut self, others: usize) {
+        self.company = others;
     }
 
     /// A helper has these pieces too. A liar is not listened to any more.
@@ -221,7 +227,7 @@ impl Table {
     fn next_of_source(&self, rng: &mut impl Rng) -> Option<Ask> {
         self.source?;
         let asked = self.any + self.asked.iter().filter(|(_, giver)| *giver == Giver::Source).count();
-        if asked >= if self.holders.is_empty() { SOURCE_ALONE } else { SOURCE_DEPTH } {
+        if asked >= (SOURCE_DEPTH / (self.company + 1)).max(1) {
             return None;
         }
         let mut taken = self.have.clone();

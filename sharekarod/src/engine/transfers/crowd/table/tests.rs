@@ -9,7 +9,9 @@ fn id(n: u8) -> DeviceId {
 
 fn bits(count: u64, pieces: impl IntoIterator<Item = u64>) -> Bits {
     let mut bits = Bits::none(count);
-    pieces.into_iter().for_each(|piece| drop(bits.set(piece)));
+    for piece in pieces {
+        bits.set(piece);
+    }
     bits
 }
 
@@ -23,7 +25,19 @@ fn without_helpers_the_source_is_asked_as_in_a_transfer_to_one() {
     let mut table = Table::new(Bits::none(50), false);
     table.source_is(Some(false));
 
-    assert_eq!(all_asked(&mut table).len(), SOURCE_ALONE);
+    assert_eq!(all_asked(&mut table).len(), SOURCE_DEPTH);
+}
+
+#[test]
+fn in_company_each_asks_less_of_the_source() {
+    let asked = |others| {
+        let mut table = Table::new(Bits::none(50), false);
+        table.source_is(Some(false));
+        table.in_company_of(others);
+        all_asked(&mut table).len()
+    };
+
+    assert_eq!([1, 3, 7, 60].map(asked), [4, 2, 1, 1]);
 }
 
 #[test]
@@ -146,7 +160,7 @@ proptest! {
         loop {
             while let Some(ask) = table.next(&mut rng) {
                 flying.push(ask);
-                prop_assert!(flying.len() <= HELPERS_MAX * DEPTH + SOURCE_ALONE);
+                prop_assert!(flying.len() <= HELPERS_MAX * DEPTH + SOURCE_DEPTH);
             }
             if table.is_whole() || flying.is_empty() {
                 break;
