@@ -183,11 +183,9 @@ impl Gather {
         self.table.source_is(alive.map(|_| self.share.crowd().wireless));
         for member in &self.share.crowd().members {
             match engine.open_session(&member.id) {
-                Some(session) => {
-                    if self.share.members(|it| it.greeted.insert((self.content, session.number()))) {
-                        session.trust(); // its share of the line is that of a peer; what it may do stays as it is
-                        session.notify(super::serve::note(self.content, Vec::new()));
-                    }
+                Some(session) if self.share.members(|it| it.greeted.insert((self.content, session.number()))) => {
+                    session.trust(); // its share of the line is that of a peer; what it may do stays as it is
+                    session.notify(super::serve::note(self.content, Vec::new()));
                 }
                 None if !member.addresses.is_empty() => {
                     let due = self.share.members(|it| {
@@ -202,7 +200,7 @@ impl Gather {
                         engine.dial_member(member.clone());
                     }
                 }
-                None => {}
+                Some(_) | None => {}
             }
         }
         self.listen();
