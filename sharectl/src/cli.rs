@@ -10,13 +10,18 @@ use sharekaro_proto::TransferId;
 
 use crate::commands::{
     bench::Bench,
+    chat::Chat,
     completions::Completions,
     demo::Demo,
     events::Events,
+    group::GroupVerb,
     inbox::Inbox,
+    message::Message,
+    messages::Messages,
     pair::Pair,
     peer::PeerVerb,
     peers::Peers,
+    presence::Presence,
     receipt::ReceiptVerb,
     receive::Receive,
     send::Send,
@@ -83,6 +88,17 @@ pub(crate) enum Command {
     Receipt(ReceiptVerb),
     /// What waits for an answer and what came: list, accept, decline
     Inbox(Inbox),
+    /// Say something to one peer, several, a group or all
+    Message(Message),
+    /// What was said: list, search, watch, export
+    Messages(Messages),
+    /// Talk with a peer: a line is a message, until `quit`
+    Chat(Chat),
+    /// Peers under one name: add, remove, list
+    #[command(subcommand)]
+    Group(GroupVerb),
+    /// What paired peers see of you: available or away, and a line of text
+    Presence(Presence),
     /// Everything that happens, as it happens
     Events(Events),
     /// Two daemons on this machine find each other, pair and exchange a file
@@ -197,6 +213,21 @@ mod tests {
             "sharectl inbox list",
             "sharectl inbox accept t8 --to Movies",
             "sharectl inbox decline t8 --reason no",
+            "sharectl message bob hello",
+            "sharectl message bob,@team -- -dash --json",
+            "sharectl message bob - --id 8f14e45f-ceea-467f-a8e2-6d1d9a3c7b10",
+            "sharectl messages",
+            "sharectl messages bob -n 5",
+            "sharectl messages --search=-x",
+            "sharectl messages --watch --json",
+            "sharectl messages export",
+            "sharectl messages export bob --json",
+            "sharectl chat bob",
+            "sharectl group add team bob carol",
+            "sharectl group remove team",
+            "sharectl group list",
+            "sharectl presence",
+            "sharectl presence away lunch",
             "sharectl events --json --socket /tmp/x",
             "sharectl completions zsh",
             "sharectl demo -q",

@@ -88,6 +88,9 @@ pub struct Told {
     /// How long an offer waits for a person: a number with s, m, h or d (default: 1d)
     #[arg(long, env = "SHAREKARO_OFFER_EXPIRY")]
     offer_expiry: Option<String>,
+    /// Tell peers that what they wrote was on the screen (default: true)
+    #[arg(long, env = "SHAREKARO_READ_RECEIPTS")]
+    read_receipts: Option<bool>,
     /// Bytes a second to all peers together; K, M, G are powers of 1024 (default: no limit)
     #[arg(long, env = "SHAREKARO_UPLOAD_LIMIT")]
     upload_limit: Option<String>,
@@ -137,6 +140,8 @@ pub struct Config {
     /// How long an offer waits for a person.
     #[serde(serialize_with = "as_seconds")]
     pub offer_expiry: Duration,
+    /// Whether peers are told that what they wrote was on the screen.
+    pub read_receipts: bool,
     /// Bytes a second to all peers together.
     pub upload_limit: Option<u64>,
     /// Bytes a second from all peers together.
@@ -172,6 +177,7 @@ impl Config {
             mdns_loopback: told.mdns_loopback.or(file.mdns_loopback).unwrap_or(false),
             dbus: told.dbus.or(file.dbus).unwrap_or(true),
             offer_expiry: offer_expiry.map_or(Ok(Duration::from_secs(86_400)), |text| duration("offer_expiry", &text))?,
+            read_receipts: told.read_receipts.or(file.read_receipts).unwrap_or(true),
             upload_limit: told.upload_limit.or(file.upload_limit).map(|text| rate("upload_limit", &text)).transpose()?.flatten(),
             download_limit: told.download_limit.or(file.download_limit).map(|text| rate("download_limit", &text)).transpose()?.flatten(),
             config_file,

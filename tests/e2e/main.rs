@@ -5,6 +5,7 @@
 mod demo;
 mod files;
 mod inbox;
+mod messages;
 mod mistakes;
 mod pairing;
 mod socket;

@@ -9,7 +9,7 @@ use sharekaro_proto::{
 
 use crate::{
     ending::End,
-    print::{Screen, quantity::count, transfer},
+    print::{Screen, message, quantity::count, transfer},
 };
 
 #[derive(Args, Debug)]
@@ -50,6 +50,7 @@ fn shown(event: &Event) -> String {
             format!("ALARM: somebody calls itself {} with another key: k:{seen}, not k:{trusted}", Shown(&alarm.name))
         }
         Fact::TransferChanged(transfer) => transfer::line(transfer),
+        Fact::MessageReceived(it) | Fact::MessageChanged(it) => message::line(it),
         Fact::WarningsChanged(warnings) => {
             let messages: Vec<String> = warnings.iter().map(|warning| Shown(&warning.message).to_string()).collect();
             if messages.is_empty() { "no warnings".to_owned() } else { format!("warning: {}", messages.join("; ")) }

@@ -1,16 +1,22 @@
 //! The verbs: a clap struct each, and how it is run and printed.
 
 pub(crate) mod bench;
+pub(crate) mod chat;
 mod code;
 pub(crate) mod completions;
 pub(crate) mod demo;
 pub(crate) mod events;
 mod follow;
+pub(crate) mod group;
+mod history;
 pub(crate) mod inbox;
 mod invite;
+pub(crate) mod message;
+pub(crate) mod messages;
 pub(crate) mod pair;
 pub(crate) mod peer;
 pub(crate) mod peers;
+pub(crate) mod presence;
 pub(crate) mod receipt;
 pub(crate) mod receive;
 pub(crate) mod send;
@@ -52,6 +58,11 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Transfer(it) => it.run(&client, screen).await,
         Command::Receipt(it) => it.run(&client, screen).await,
         Command::Inbox(it) => it.run(&client, screen).await,
+        Command::Message(it) => it.run(&client, screen).await,
+        Command::Messages(it) => it.run(&client, screen).await,
+        Command::Chat(it) => it.run(&client, screen).await,
+        Command::Group(it) => it.run(&client, screen).await,
+        Command::Presence(it) => it.run(&client, screen).await,
         Command::Events(it) => it.run(&client, screen).await,
         Command::Completions(_) | Command::Demo(_) => Ok(()), // these ran above, without a daemon
     }

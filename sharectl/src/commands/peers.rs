@@ -6,12 +6,13 @@ use sharekaro_proto::{
     client::Client,
     control::{
         event::Fact,
-        peer::{Peer, Peers as PeersBody},
+        peer::{Peer, Peers as PeersBody, PresenceBody},
         routes,
     },
     nouns::text::Shown,
 };
 
+use super::presence;
 use crate::{
     ending::End,
     print::{Screen, quantity::when, table},
@@ -60,11 +61,16 @@ fn list(peers: &[Peer]) -> String {
     }
     let now = Timestamp::now();
     let row = |peer: &Peer| {
-        let seen = if peer.online { "online".to_owned() } else { peer.last_seen.map_or_else(|| "never".to_owned(), |at| when(at, now)) };
+        let seen = if peer.online { here(peer) } else { peer.last_seen.map_or_else(|| "never".to_owned(), |at| when(at, now)) };
         let address = peer.addresses.first().cloned().unwrap_or_default();
         [peer.alias.clone(), peer.trust.to_string(), seen, address, format!("k:{}", peer.id.short())]
     };
     table::table(["NAME", "TRUST", "SEEN", "ADDRESS", "KEY"], peers.iter().map(row))
+}
+
+/// `online`, or what its person says.
+fn here(peer: &Peer) -> String {
+    if peer.presence == PresenceBody::default() { "online".to_owned() } else { format!("online, {}", presence::shown(&peer.presence)) }
 }
 
 /// Everything about a peer.

@@ -3,6 +3,7 @@
 //! For people text, with `--json` one object a line. What others wrote is shown, never obeyed, in both: in JSON the
 //! characters that a terminal would act on are written as escapes, which programs read back unchanged.
 
+pub(crate) mod message;
 pub(crate) mod progress;
 pub(crate) mod quantity;
 pub(crate) mod table;

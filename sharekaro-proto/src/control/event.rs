@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
+use super::{message::Message, pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
 use crate::DeviceId;
 
 /// One fact. `seq` grows by one from event to event; a snapshot carries the number of the last event that is in it.
@@ -36,6 +36,10 @@ pub enum Fact {
     IdentityAlarm(IdentityAlarm),
     /// A transfer is new or differs from before; at most some times a second.
     TransferChanged(Box<Transfer>),
+    /// A text or a file came in.
+    MessageReceived(Box<Message>),
+    /// A message of ours is new or stands elsewhere than before, or one of a peer was read here.
+    MessageChanged(Box<Message>),
     /// Something does not work as it should, or works again.
     WarningsChanged(Vec<Warning>),
 }

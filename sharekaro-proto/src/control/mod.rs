@@ -6,6 +6,7 @@
 pub mod error;
 pub mod event;
 pub mod inbox;
+pub mod message;
 pub mod net;
 pub mod packets;
 pub mod pairing;

@@ -75,6 +75,19 @@ pub const INBOX_ACCEPT: &str = "/v1/inbox/{id}/accept";
 /// `POST` `Decline`: `Transfer`.
 pub const INBOX_DECLINE: &str = "/v1/inbox/{id}/decline";
 
+/// `GET` with `HistoryQuery`: `Messages`. `POST` `WriteMessage`: `WrittenMessages`.
+pub const MESSAGES: &str = "/v1/messages";
+/// `POST` `MarkRead`.
+pub const MESSAGES_READ: &str = "/v1/messages/read";
+/// `GET`: `Groups`.
+pub const GROUPS: &str = "/v1/groups";
+/// `POST` `GroupPeers`: `Group`; makes it where it is missing.
+pub const GROUP_ADD: &str = "/v1/groups/{name}/add";
+/// `POST` `GroupPeers`: `Group`.
+pub const GROUP_REMOVE: &str = "/v1/groups/{name}/remove";
+/// `GET`: our `PresenceBody`. `POST` `PresenceBody`: sets it.
+pub const PRESENCE: &str = "/v1/presence";
+
 /// A path with its parameter filled in; what is no letter, digit, `-`, `.`, `_` or `~` is percent-encoded (RFC 3986).
 pub fn fill(path: &str, value: &str) -> String {
     let encoded = encode(value);

@@ -4,6 +4,7 @@
 //! What must survive is in the store before it is announced.
 
 pub mod clock;
+pub mod messages;
 pub mod pairing;
 pub mod peers;
 pub mod pipes;
@@ -24,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::state::{State, Subscription};
 use self::{
+    messages::{desk::Desk, table::MessageTable},
     pairing::PairingTable,
     peers::{connect::Kicks, table::PeerTable},
     pipes::taking::Takers,
@@ -54,6 +56,7 @@ struct Inner {
     kicks: Kicks,
     jobs: Jobs,
     takers: Takers,
+    desk: Desk,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -66,10 +69,19 @@ impl Engine {
     pub fn new(config: Config, identity: Arc<Identity>, store: Store, shutdown: CancellationToken) -> Result<Self, store::Error> {
         let peers = PeerTable::new(identity.id(), store.now(store::peers::load)?);
         let transfers = TransferTable::new(store.now(|c| store::transfers::load(c, transfers::table::HISTORY_SHOWN))?);
-        let state = State { peers, transfers, pairings: PairingTable::default(), warnings: WarningTable::default() };
+        let state = State {
+            peers,
+            transfers,
+            messages: MessageTable::new(config.name.clone(), store.now(store::messages::knocked)?),
+            groups: store.now(store::groups::load)?,
+            presence: peers::presence::read(store.now(|c| store::settings::get(c, store::settings::PRESENCE))?),
+            pairings: PairingTable::default(),
+            warnings: WarningTable::default(),
+        };
         let inner = Inner {
             jobs: Jobs::new(&config),
             takers: Takers::default(),
+            desk: Desk::default(),
             config,
             identity,
             store,
@@ -94,6 +106,7 @@ impl Engine {
         self.sweep();
         self.sweep_spool();
         self.deliver_what_was_left();
+        self.resume_messages();
     }
 
     /// Ends everything that runs, bounded in time; transfers are parked and go on with the next start.

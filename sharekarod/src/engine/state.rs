@@ -12,11 +12,13 @@ use std::{
 use jiff::Timestamp;
 use sharekaro_proto::control::{
     event::{Event, Fact, Snapshot},
+    peer::PresenceBody,
     status::Warning,
 };
 use tokio::sync::broadcast;
 
-use super::{pairing::PairingTable, peers::table::PeerTable, transfers::table::TransferTable};
+use super::{messages::table::MessageTable, pairing::PairingTable, peers::table::PeerTable, transfers::table::TransferTable};
+use crate::store::groups::Groups;
 
 /// A listener may be so many events behind before it gets a fresh snapshot instead.
 const EVENTS_KEPT: usize = 512;
@@ -27,6 +29,12 @@ pub struct State {
     pub peers: PeerTable,
     /// Offers and their life.
     pub transfers: TransferTable,
+    /// What was written and is not told yet; the history is in the store.
+    pub messages: MessageTable,
+    /// Peers under one name.
+    pub groups: Groups,
+    /// What our person says.
+    pub presence: PresenceBody,
     /// Pairings and invitations under way.
     pub pairings: PairingTable,
     /// What does not work as it should.
@@ -71,6 +79,7 @@ impl State {
         let mut facts = self.peers.drain();
         facts.extend(self.pairings.drain(&self.peers));
         facts.extend(self.transfers.drain(&self.peers));
+        facts.extend(self.messages.drain(&self.peers));
         if std::mem::take(&mut self.warnings.touched) {
             facts.push(Fact::WarningsChanged(self.warnings.list.clone()));
         }

@@ -3,8 +3,9 @@
 use rusqlite::Connection;
 use rusqlite_migration::{M, Migrations};
 
-const STEPS: &[M<'_>] = &[M::up(
-    "CREATE TABLE settings (
+const STEPS: &[M<'_>] = &[
+    M::up(
+        "CREATE TABLE settings (
          key   TEXT PRIMARY KEY,
          value TEXT NOT NULL
      ) STRICT;
@@ -51,7 +52,56 @@ const STEPS: &[M<'_>] = &[M::up(
          hash     BLOB NOT NULL CHECK (length(hash) = 32),
          PRIMARY KEY (dev, ino)
      ) STRICT, WITHOUT ROWID;",
-)];
+    ),
+    M::up(
+        "ALTER TABLE peers ADD COLUMN blocked_from TEXT;
+     CREATE TABLE outboxes (
+         peer     BLOB PRIMARY KEY CHECK (length(peer) = 32),
+         epoch    INTEGER NOT NULL,
+         last_seq INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE heard (
+         peer  BLOB NOT NULL CHECK (length(peer) = 32),
+         epoch INTEGER NOT NULL,
+         seq   INTEGER NOT NULL,
+         at_ms INTEGER NOT NULL,
+         PRIMARY KEY (peer, epoch)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE knocks (
+         peer  BLOB PRIMARY KEY CHECK (length(peer) = 32),
+         at_ms INTEGER NOT NULL
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE messages (
+         no        INTEGER PRIMARY KEY AUTOINCREMENT,
+         id        BLOB NOT NULL CHECK (length(id) = 16),
+         peer      BLOB NOT NULL CHECK (length(peer) = 32),
+         direction TEXT NOT NULL,
+         state     TEXT NOT NULL,
+         at_ms     INTEGER NOT NULL,
+         seq       INTEGER,
+         request   BLOB,
+         untold    INTEGER NOT NULL DEFAULT 0,
+         transfer  INTEGER,
+         text      TEXT NOT NULL,
+         folded    TEXT,
+         UNIQUE (peer, direction, id)
+     ) STRICT;
+     CREATE INDEX messages_by_peer ON messages (peer, no);
+     CREATE UNIQUE INDEX messages_by_request ON messages (peer, request) WHERE request IS NOT NULL;
+     CREATE INDEX messages_pending ON messages (peer, seq) WHERE state IN ('queued', 'sent');
+     CREATE INDEX messages_unread ON messages (peer, no) WHERE state = 'received';
+     CREATE INDEX messages_untold ON messages (peer, no) WHERE untold = 1;
+     CREATE VIRTUAL TABLE messages_text USING fts5 (text, content = 'messages', content_rowid = 'no', tokenize = 'trigram');
+     CREATE TRIGGER messages_are_found AFTER INSERT ON messages BEGIN
+         INSERT INTO messages_text (rowid, text) VALUES (new.no, new.text);
+     END;
+     CREATE TABLE groups (
+         name TEXT NOT NULL,
+         peer BLOB NOT NULL CHECK (length(peer) = 32),
+         PRIMARY KEY (name, peer)
+     ) STRICT, WITHOUT ROWID;",
+    ),
+];
 
 pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {
     Migrations::from_slice(STEPS).to_latest(connection)

@@ -5,6 +5,8 @@
 
 pub mod contents;
 pub mod crowd;
+pub mod groups;
+pub mod messages;
 mod migrations;
 pub mod peers;
 pub mod record;

@@ -16,6 +16,8 @@ pub struct PeerRow {
     pub alias: Option<String>,
     /// What it may do.
     pub trust: Trust,
+    /// What it may do again once it is no longer blocked.
+    pub blocked_from: Option<Trust>,
     /// When it was last reached, milliseconds since 1970.
     pub last_seen_ms: Option<i64>,
     /// Version of its program.
@@ -38,14 +40,16 @@ pub struct AddressRow {
 /// All of them. A row that makes no sense is passed over: it can only have been edited by hand.
 pub fn load(connection: &Connection) -> rusqlite::Result<Vec<PeerRow>> {
     let mut peers: Vec<PeerRow> = connection
-        .prepare("SELECT id, name, alias, trust, last_seen_ms, version FROM peers")?
+        .prepare("SELECT id, name, alias, trust, last_seen_ms, version, blocked_from FROM peers")?
         .query_map([], |row| {
             let trust: String = row.get(3)?;
+            let blocked_from: Option<String> = row.get(6)?;
             Ok(PeerRow {
                 id: DeviceId::from_bytes(row.get(0)?),
                 name: row.get(1)?,
                 alias: row.get(2)?,
                 trust: Trust::from_word(&trust).unwrap_or(Trust::Unknown),
+                blocked_from: blocked_from.and_then(|word| Trust::from_word(&word)),
                 last_seen_ms: row.get(4)?,
                 version: row.get(5)?,
                 addresses: Vec::new(),
@@ -71,9 +75,17 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Vec<PeerRow>> {
 /// Keeps a peer as it is now, its addresses too.
 pub fn save(transaction: &Transaction<'_>, peer: &PeerRow) -> rusqlite::Result<()> {
     transaction.execute(
-        "INSERT INTO peers (id, name, alias, trust, last_seen_ms, version) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-         ON CONFLICT (id) DO UPDATE SET name = ?2, alias = ?3, trust = ?4, last_seen_ms = ?5, version = ?6",
-        params![peer.id.as_bytes(), peer.name, peer.alias, peer.trust.word(), peer.last_seen_ms, peer.version],
+        "INSERT INTO peers (id, name, alias, trust, last_seen_ms, version, blocked_from) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+         ON CONFLICT (id) DO UPDATE SET name = ?2, alias = ?3, trust = ?4, last_seen_ms = ?5, version = ?6, blocked_from = ?7",
+        params![
+            peer.id.as_bytes(),
+            peer.name,
+            peer.alias,
+            peer.trust.word(),
+            peer.last_seen_ms,
+            peer.version,
+            peer.blocked_from.map(Trust::word)
+        ],
     )?;
     transaction.execute("DELETE FROM addresses WHERE peer = ?1", [peer.id.as_bytes()])?;
     for row in &peer.addresses {
@@ -106,6 +118,7 @@ mod tests {
             name: "bob".into(),
             alias: Some("my bob".into()),
             trust: Trust::Accept,
+            blocked_from: Some(Trust::Ask),
             last_seen_ms: Some(17),
             version: "0.1.0".into(),
             addresses: vec![row("10.0.0.1:47810"), row("[fe80::1%3]:47810")],

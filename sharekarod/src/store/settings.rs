@@ -15,3 +15,6 @@ pub fn set(transaction: &Transaction<'_>, key: &str, value: &str) -> rusqlite::R
     )?;
     Ok(())
 }
+
+/// What our person says of himself, as JSON.
+pub const PRESENCE: &str = "presence";

@@ -3,9 +3,17 @@
 //! What the queries need stands in columns, the rest is one JSON record, so that a new field needs no migration.
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
-use sharekaro_proto::TransferId;
+use sharekaro_proto::{
+    TransferId,
+    control::message::MessageState,
+    nouns::transfer::{Direction, TransferState},
+};
+use uuid::Uuid;
 
-use super::record::Record;
+use super::{
+    messages::{self, MessageRow},
+    record::Record,
+};
 
 /// Keeps a new transfer and says which number it got; where this peer's key is known already, that one's number.
 pub fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<TransferId> {
@@ -26,13 +34,31 @@ pub fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Resul
     Ok(TransferId(transaction.last_insert_rowid().cast_unsigned()))
 }
 
-/// Keeps a transfer as it is now.
-pub fn save(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<()> {
+/// Keeps a transfer as it is now. Returns the line that it adds to the conversation: once, when it is done.
+pub fn save(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<Option<MessageRow>> {
     transaction.execute(
         "UPDATE transfers SET state = ?2, changed_ms = ?3, record = ?4 WHERE id = ?1",
         params![record.id.0.cast_signed(), record.state.word(), record.changed_ms, json(record)?],
     )?;
-    Ok(())
+    if record.state == TransferState::Done { messages::note_file(transaction, line(record)) } else { Ok(None) }
+}
+
+fn line(record: &Record) -> MessageRow {
+    let (state, tops) = match record.direction {
+        Direction::Out => (MessageState::Delivered, record.sources.len()),
+        Direction::In => (MessageState::Received, record.placed.len()),
+    };
+    MessageRow {
+        no: 0,
+        id: Uuid::from_bytes(record.key.0),
+        peer: record.peer,
+        direction: record.direction,
+        state,
+        at_ms: record.changed_ms,
+        seq: 0,
+        transfer: Some(record.id),
+        text: if tops > 1 { format!("{} and {} more", record.title, tops - 1) } else { record.title.clone() },
+    }
 }
 
 /// Those that have not ended or of which the peer was not told, and the newest `ended` of the others.

@@ -2,6 +2,8 @@
 
 mod bench;
 pub mod connect;
+mod groups;
+pub mod presence;
 pub mod serve;
 pub mod table;
 mod target;

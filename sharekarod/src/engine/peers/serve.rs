@@ -95,7 +95,8 @@ async fn dispatch(engine: &Engine, session: &Session, incoming: &mut Incoming, r
         Some(Kind::Measure(it)) => engine.measured(session, it).await,
         Some(Kind::CodeStart(it)) => engine.code_tried(session, it),
         Some(Kind::CodeConfirm(it)) => engine.code_proven(session, it).await,
-        Some(Kind::Messages(_)) | None => Answer::no(Status::Unsupported, "this version cannot do that"),
+        Some(Kind::Messages(it)) => engine.messages_came(session, it).await,
+        None => Answer::no(Status::Unsupported, "this version cannot do that"),
     }
 }
 

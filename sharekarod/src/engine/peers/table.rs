@@ -37,6 +37,8 @@ pub struct Known {
     pub alias: Option<String>,
     /// What it may do.
     pub trust: Trust,
+    /// What it may do again once it is no longer blocked.
+    pub blocked_from: Option<Trust>,
     /// Where it may be reached.
     pub addresses: Vec<AddressRow>,
     /// mDNS shows it right now.
@@ -62,6 +64,7 @@ impl Known {
             name,
             alias: None,
             trust: Trust::Unknown,
+            blocked_from: None,
             addresses: Vec::new(),
             announced: false,
             kept: false,
@@ -78,6 +81,7 @@ impl Known {
         Self {
             alias: row.alias,
             trust: row.trust,
+            blocked_from: row.blocked_from,
             addresses: row.addresses,
             kept: true,
             last_seen_ms: row.last_seen_ms,
@@ -103,6 +107,7 @@ impl Known {
             name: self.name.clone(),
             alias: self.alias.clone(),
             trust: if self.trust == Trust::Pending { Trust::Unknown } else { self.trust },
+            blocked_from: self.blocked_from,
             last_seen_ms: self.last_seen_ms,
             version: self.version.clone(),
             addresses: self.addresses.clone(),
@@ -261,6 +266,7 @@ impl PeerTable {
         if let Some(known) = self.edit(id) {
             known.kept = false;
             known.trust = Trust::Unknown;
+            known.blocked_from = None;
             known.alias = None;
             known.words = None;
             known.addresses.retain(|row| !row.fixed);
@@ -337,7 +343,7 @@ impl PeerTable {
 const AT_ONCE: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// The longest line of presence, in characters.
-const PRESENCE_MAX: usize = 200;
+pub(super) const PRESENCE_MAX: usize = 200;
 
 /// What a peer says of its person, cut to size.
 pub fn presence(said: Option<&wire::Presence>) -> PresenceBody {
@@ -355,7 +361,16 @@ mod tests {
     }
 
     fn row(n: u8, name: &str, trust: Trust) -> PeerRow {
-        PeerRow { id: id(n), name: name.into(), alias: None, trust, last_seen_ms: None, version: String::new(), addresses: Vec::new() }
+        PeerRow {
+            id: id(n),
+            name: name.into(),
+            alias: None,
+            trust,
+            blocked_from: None,
+            last_seen_ms: None,
+            version: String::new(),
+            addresses: Vec::new(),
+        }
     }
 
     #[test]

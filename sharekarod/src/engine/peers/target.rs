@@ -59,7 +59,7 @@ fn ambiguous(text: &str, several: &[&Known]) -> ErrorBody {
 }
 
 impl Engine {
-    /// The peers that a target names, each once: `all`, or aliases, names and key prefixes joined by commas.
+    /// The peers that a target names, each once: `all`, `@group`, or aliases, names and key prefixes joined by commas.
     ///
     /// # Errors
     /// Nobody, or several where one is meant.
@@ -67,7 +67,10 @@ impl Engine {
         self.look(|state| {
             let mut ids = Vec::new();
             for part in target.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-                if part == "all" {
+                if let Some(name) = part.strip_prefix('@') {
+                    let group = state.groups.get(name).ok_or_else(|| super::groups::no_group(name, &state.groups))?;
+                    ids.extend(group);
+                } else if part == "all" {
                     ids.extend(state.peers.iter().filter(|known| known.trust.paired()).map(|known| known.id));
                 } else {
                     ids.push(state.peers.find(part)?.id);
@@ -102,6 +105,7 @@ mod tests {
             name: name.into(),
             alias: alias.map(Into::into),
             trust,
+            blocked_from: None,
             last_seen_ms: None,
             version: String::new(),
             addresses: Vec::new(),

@@ -71,19 +71,25 @@ impl Engine {
     /// Nobody, or several.
     pub async fn block(&self, target: &str) -> Result<Peer, ErrorBody> {
         let id = self.find_peer(target)?;
-        let peer = self.edit_peer(id, |known| known.trust = Trust::Blocked).await?;
+        let block = |known: &mut Known| {
+            if known.trust != Trust::Blocked {
+                known.blocked_from = Some(known.trust);
+                known.trust = Trust::Blocked;
+            }
+        };
+        let peer = self.edit_peer(id, block).await?;
         self.part_from(id);
         Ok(peer)
     }
 
-    /// It is a stranger again.
+    /// It is again what it was before it was blocked.
     ///
     /// # Errors
     /// Nobody, or several.
     pub async fn unblock(&self, target: &str) -> Result<Peer, ErrorBody> {
         let id = self.find_peer(target)?;
         if self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust == Trust::Blocked)) {
-            self.edit_peer(id, |known| known.trust = Trust::Unknown).await?;
+            self.edit_peer(id, |known| known.trust = known.blocked_from.take().unwrap_or(Trust::Unknown)).await?;
             self.keep_connected(id);
         }
         self.peer(&id.to_string())
@@ -117,7 +123,9 @@ impl Engine {
             .await?;
         if let Some(session) = self.open_session(&id) {
             session.trust();
+            self.tell_presence(&session);
         }
+        self.no_stranger_any_more(id).await?;
         tracing::info!(peer = %peer.alias, key = %id, "paired");
         Ok(peer)
     }

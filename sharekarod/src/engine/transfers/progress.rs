@@ -28,11 +28,12 @@ impl Engine {
         let mut row = Row::of(record);
         change(&mut row);
         let record = row.record;
-        self.store().write(durability, move |t| store::transfers::save(t, &record)).await?;
+        let line = self.store().write(durability, move |t| store::transfers::save(t, &record)).await?;
         self.update(|state| {
             if let Some(row) = state.transfers.edit(id) {
                 change(row);
             }
+            state.messages.came(line);
         });
         Ok(())
     }
@@ -79,8 +80,9 @@ impl Engine {
         if let Some(after) = after.filter(|record| Some(record.state) != before) {
             let engine = self.clone();
             self.spawn(async move {
-                if let Err(e) = engine.store().write(Durability::Soon, move |t| store::transfers::save(t, &after)).await {
-                    tracing::warn!(%id, "cannot keep where a transfer stands: {e}");
+                match engine.store().write(Durability::Soon, move |t| store::transfers::save(t, &after)).await {
+                    Ok(line) => engine.update(|state| state.messages.came(line)),
+                    Err(e) => tracing::warn!(%id, "cannot keep where a transfer stands: {e}"),
                 }
                 engine.inner.jobs.of(id).wake();
             });

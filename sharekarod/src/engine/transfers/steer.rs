@@ -235,6 +235,7 @@ impl Engine {
         for id in untold {
             self.tell_the_end(id);
         }
+        self.tell_presence(session);
     }
 
     /// A session ended.

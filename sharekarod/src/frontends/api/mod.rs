@@ -7,6 +7,7 @@ mod body;
 mod codes;
 mod events;
 mod inbox;
+mod messages;
 mod pairing;
 mod peers;
 mod pipes;
@@ -120,6 +121,12 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(transfers::explain))
         .routes(each!(transfers::receipt))
         .merge(OpenApiRouter::new().routes(each!(transfers::verify_receipt)).layer(axum::extract::DefaultBodyLimit::max(RECEIPT_MAX)))
+        .routes(each!(messages::messages, messages::write))
+        .routes(each!(messages::mark_read))
+        .routes(each!(messages::groups))
+        .routes(each!(messages::group_add))
+        .routes(each!(messages::group_remove))
+        .routes(each!(messages::presence, messages::set_presence))
         .routes(each!(inbox::inbox))
         .routes(each!(inbox::accept))
         .routes(each!(inbox::decline))

@@ -55,7 +55,7 @@ pub(super) async fn block(State(door): State<Door>, Target(target): Target) -> A
     Ok(Json(door.engine.block(&target).await?))
 }
 
-/// It is a stranger again.
+/// It is again what it was before it was blocked.
 #[utoipa::path(post, path = routes::PEER_UNBLOCK, params(("target" = String, Path, description = "Alias, name or the first characters of the key")), responses((status = 200, body = Peer)))]
 pub(super) async fn unblock(State(door): State<Door>, Target(target): Target) -> Answer<Peer> {
     Ok(Json(door.engine.unblock(&target).await?))

@@ -83,7 +83,7 @@ impl Peer1 {
         self.shown(self.engine.block(&self.target()).await).await
     }
 
-    /// It is a stranger again.
+    /// It is again what it was before it was blocked.
     async fn unblock(&self) -> Result<(), Refusal> {
         self.shown(self.engine.unblock(&self.target()).await).await
     }
