@@ -26,7 +26,7 @@ fn state_of(host: &Host, text: &str) -> Result<Value> {
 #[test]
 fn what_is_written_to_a_peer_that_is_off_comes_once_after_both_restarted() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
-        for host in [&*alice, &*bob] {
+        for host in [alice, bob] {
             host.set("SHAREKARO_PORT", host.port()?.to_string());
         }
         pair(alice, bob)?;
@@ -102,7 +102,7 @@ fn a_file_stands_in_the_conversation_between_what_was_said() -> Result<()> {
 #[test]
 fn presence_is_seen_also_after_a_restart() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
-        for host in [&*alice, &*bob] {
+        for host in [alice, bob] {
             host.set("SHAREKARO_PORT", host.port()?.to_string());
         }
         pair(alice, bob)?;
