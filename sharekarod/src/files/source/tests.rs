@@ -180,7 +180,11 @@ fn a_file_that_is_written_to_is_changed_and_never_a_mix() {
     }
     let same_size = given.write("tree/other", "12345");
     let (tree, _) = given.walk(&["tree/other"]);
-    fs::rename(given.write("new", "54321"), &same_size).unwrap();
+    let new = given.write("new", "54321");
+    // written in the same tick of the kernel's clock it would have the same times
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    OpenOptions::new().write(true).open(&new).unwrap().set_modified(old).unwrap();
+    fs::rename(new, &same_size).unwrap();
     assert!(matches!(tree.read_piece(1, 0, Vec::new()), Err(SourceError::Changed(1))));
 }
 
