@@ -12,10 +12,12 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// A room of `sharekarod/src`, what it may use, and why not more.
-const ROOMS: [(&str, &[&str], &str); 11] = [
+const ROOMS: [(&str, &[&str], &str); 13] = [
     ("config", &[], "what the daemon was told knows nothing of what is done with it"),
     ("words", &[], "words are a plain function of bytes"),
     ("interfaces", &[], "what the kernel says of our links is the same whoever asks"),
+    ("lock", &[], "a lock does not know what it guards"),
+    ("service", &["engine", "lock"], "what a service manager asks, the engine does"),
     ("identity", &["words"], "a key knows nothing of what is signed with it"),
     ("store", &["files"], "what remembers does not decide, and calls nobody back; of files/ it knows the hashes"),
     ("files", &[], "what does the work on files does not decide, and calls nobody back"),
@@ -27,7 +29,7 @@ const ROOMS: [(&str, &[&str], &str); 11] = [
     ),
     ("monitor", &["engine", "store", "interfaces", "config"], "the monitor measures and judges; who shows it asks it"),
     ("watchers", &["engine", "interfaces", "config"], "watchers notice and call the engine, as any frontend"),
-    ("frontends", &["engine", "monitor", "config", "words"], "frontends translate: what they need, the engine tells them"),
+    ("frontends", &["engine", "monitor", "config", "lock", "words"], "frontends translate: what they need, the engine tells them"),
 ];
 
 /// A crate, the only places that may name it, and why.

@@ -148,6 +148,9 @@ pub struct Config {
     pub download_limit: Option<u64>,
     /// The file that was, or would have been, read.
     pub config_file: PathBuf,
+    /// Flags and variables, which go before the file also when it is read again.
+    #[serde(skip)]
+    told: Told,
 }
 
 fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -161,6 +164,7 @@ impl Config {
     /// An unreadable file, an unknown key, a value that makes no sense, no home to live in.
     pub fn new(told: Told) -> Result<Self, Error> {
         let home = Home::find()?;
+        let flags = told.clone();
         let config_file = told.config.clone().unwrap_or_else(|| home.config.join("sharekaro/config.toml"));
         let file = read(&config_file, told.config.is_some())?;
         let name = told.name.or(file.name).unwrap_or_else(host_name);
@@ -181,7 +185,47 @@ impl Config {
             upload_limit: told.upload_limit.or(file.upload_limit).map(|text| rate("upload_limit", &text)).transpose()?.flatten(),
             download_limit: told.download_limit.or(file.download_limit).map(|text| rate("download_limit", &text)).transpose()?.flatten(),
             config_file,
+            told: flags,
         })
+    }
+
+    /// The configuration for the same flags and variables and what the file says now.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn reread(&self) -> Result<Self, Error> {
+        Self::new(self.told.clone())
+    }
+
+    /// This configuration with what `new` changes and a running daemon can follow; and the keys that need a new start,
+    /// which stay as they are.
+    pub fn follow(&self, new: Self) -> (Self, Vec<&'static str>) {
+        let need_a_start = [
+            ("name", self.name != new.name),
+            ("port", self.port != new.port),
+            ("drop_dir", self.drop_dir != new.drop_dir),
+            ("state_dir", self.state_dir != new.state_dir),
+            ("socket", self.socket != new.socket),
+            ("congestion", self.congestion != new.congestion),
+            ("mdns", self.mdns != new.mdns),
+            ("mdns_loopback", self.mdns_loopback != new.mdns_loopback),
+            ("dbus", self.dbus != new.dbus),
+        ];
+        let changed = need_a_start.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
+        let kept = self.clone();
+        let followed = Self {
+            name: kept.name,
+            port: kept.port,
+            drop_dir: kept.drop_dir,
+            state_dir: kept.state_dir,
+            socket: kept.socket,
+            congestion: kept.congestion,
+            mdns: kept.mdns,
+            mdns_loopback: kept.mdns_loopback,
+            dbus: kept.dbus,
+            ..new
+        };
+        (followed, changed)
     }
 }
 
@@ -308,6 +352,22 @@ mod tests {
         let error = read(&path, false).unwrap_err().to_string();
 
         assert!(error.contains("prot") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn what_the_file_says_now_is_followed_save_what_needs_a_new_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let flags = ["sharekarod", "--config", path.to_str().unwrap(), "--offer-expiry", "2h"];
+        fs::write(&path, "port = 1025\ninbox_dir = \"/one\"\n").unwrap();
+        let old = Config::new(Told::try_parse_from(flags).unwrap()).unwrap();
+
+        fs::write(&path, "port = 1026\ninbox_dir = \"/two\"\noffer_expiry = \"3h\"\nupload_limit = \"1M\"\n").unwrap();
+        let (now, need_a_start) = old.follow(old.reread().unwrap());
+
+        assert_eq!((now.port, need_a_start), (1025, vec!["port"]));
+        assert_eq!((now.inbox_dir.to_str(), now.upload_limit), (Some("/two"), Some(1 << 20)));
+        assert_eq!(now.offer_expiry, Duration::from_secs(7200)); // a flag goes before the file
     }
 
     #[test]

@@ -8,8 +8,10 @@ pub mod files;
 pub mod frontends;
 pub mod identity;
 pub mod interfaces;
+pub mod lock;
 pub mod monitor;
 pub mod net;
+pub mod service;
 pub mod store;
 pub mod watchers;
 pub mod words;
@@ -23,15 +25,23 @@ use std::{
 use anyhow::Context;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::{config::Config, engine::Engine, frontends::socket::ControlSocket, identity::Identity, net::Endpoint, store::Store};
+use crate::{
+    config::Config, engine::Engine, frontends::socket::ControlSocket, identity::Identity, lock::Lock, net::Endpoint, store::Store,
+};
+
+/// What ends with the daemon has this long for its last words. With the engine's own end, which goes on beside it, and
+/// that of the runtime, a stop stays within the 5 s of the units.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Runs the daemon until `shutdown`. What does not work and is not needed is a warning in `status`.
 ///
 /// # Errors
-/// Another daemon serves this socket; the state folder, the key or the database cannot be used.
+/// This user has a daemon already; the state folder, the key or the database cannot be used.
 pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let socket = ControlSocket::bind(&config.socket)?; // first: whoever has it is the daemon of this user
+    let hangups = service::Hangups::listen();
     make_private_dir(&config.state_dir)?;
+    let _state = Lock::take(&config.state_dir.join("lock"))?; // first: whoever has the state is the daemon of this user
+    let socket = ControlSocket::bind(&config.socket)?;
     let identity = Arc::new(Identity::load_or_create(&config.state_dir)?);
     let opened = Store::open(&config.state_dir)?;
     let engine = Engine::new(config, Arc::clone(&identity), opened.store, shutdown.clone())?;
@@ -50,15 +60,15 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     if engine.config().dbus {
         tasks.spawn(frontends::dbus::run(engine.clone(), shutdown.clone()));
     }
-    tasks.spawn(supervise(engine.clone(), shutdown.clone()));
+    tasks.spawn(hangups.obey(engine.clone(), shutdown.clone()));
+    tasks.spawn(service::tell_how_it_goes(engine.clone(), shutdown.clone()));
     tracing::info!(name = %engine.config().name, id = %engine.id(), socket = %engine.config().socket.display(), "ready");
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    service::ready();
 
     shutdown.cancelled().await;
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+    service::stopping();
     tasks.close();
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(2), tasks.wait()).await;
-    engine.stop().await;
+    let _ = tokio::join!(tokio::time::timeout(LAST_WORDS, tasks.wait()), engine.stop());
     tracing::info!("ended");
     Ok(())
 }
@@ -85,34 +95,6 @@ fn start_network(engine: &Engine, identity: Arc<Identity>) {
             engine.start(endpoint);
         }
         Err(e) => engine.warn("no_network", format!("cannot use UDP port {}: {e}", config.port), "set another `port`"),
-    }
-}
-
-/// systemd hears how it goes so often; half of what the unit allows, and slow enough to let the machine sleep.
-const BEAT: std::time::Duration = std::time::Duration::from_secs(10);
-
-/// Tells systemd how it goes: a status line when it changes, and that the loop still turns.
-async fn supervise(engine: Engine, shutdown: CancellationToken) {
-    if std::env::var_os("NOTIFY_SOCKET").is_none() {
-        return;
-    }
-    let beat = sd_notify::watchdog_enabled().map_or(BEAT, |interval| (interval / 2).min(BEAT));
-    let mut beats = tokio::time::interval(beat);
-    let mut said = String::new();
-    loop {
-        tokio::select! {
-            _ = beats.tick() => {}
-            () = shutdown.cancelled() => return,
-        }
-        let status = engine.status(); // takes the lock that all work takes: a deadlock stops the beats
-        let line =
-            format!("{} peers online, {} transfers, {} warnings", status.peers_online, status.transfers_active, status.warnings.len());
-        let mut states = vec![sd_notify::NotifyState::Watchdog];
-        if line != said {
-            states.push(sd_notify::NotifyState::Status(&line));
-        }
-        let _ = sd_notify::notify(&states); // systemd is gone: nobody to tell
-        said = line;
     }
 }
 

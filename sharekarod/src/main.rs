@@ -4,7 +4,10 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::Parser;
-use sharekarod::config::{Config, Told};
+use sharekarod::{
+    config::{Config, Told},
+    service,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -14,8 +17,9 @@ fn main() -> ExitCode {
     match run(told) {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
+            let one_too_many = service::is_one_too_many(&e);
             eprintln!("sharekarod: {e:#}");
-            ExitCode::FAILURE
+            if one_too_many { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }
 }

@@ -152,6 +152,15 @@ impl Host {
         Ok(())
     }
 
+    /// Sends the daemon a signal that it lives on with.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let daemon = lock(&self.daemon);
+        Ok(kill_process(Pid::from_child(daemon.as_ref().context("the daemon does not run")?), signal)?)
+    }
+
     /// As `kill -9`: it learns nothing of it.
     ///
     /// # Errors

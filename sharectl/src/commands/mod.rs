@@ -27,7 +27,11 @@ pub(crate) mod transfer;
 pub(crate) mod transfers;
 pub(crate) mod trust;
 
-use sharekaro_proto::{client::Client, control::socket::default_socket};
+use sharekaro_proto::{
+    ErrorCode,
+    client::Client,
+    control::socket::{default_socket, system_socket},
+};
 
 use crate::{
     cli::{Cli, Command, Globals},
@@ -68,7 +72,13 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
     }
 }
 
+/// The daemon of the session; without one, the one that the system runs for this user.
 async fn connect(globals: Globals) -> Result<Client, End> {
-    let socket_path = globals.socket.unwrap_or_else(default_socket);
-    Ok(Client::connect(&socket_path).await?)
+    if let Some(named) = globals.socket {
+        return Ok(Client::connect(&named).await?);
+    }
+    match (Client::connect(&default_socket()).await, system_socket()) {
+        (Err(error), Some(system)) if error.code == ErrorCode::NoDaemon => Ok(Client::connect(&system).await?),
+        (connected, _) => Ok(connected?),
+    }
 }

@@ -8,10 +8,11 @@ pub mod messages;
 pub mod pairing;
 pub mod peers;
 pub mod pipes;
+mod reload;
 mod state;
 pub mod transfers;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode,
@@ -40,6 +41,9 @@ use crate::{
     words,
 };
 
+/// What runs has this long to end before it is left behind; nothing is lost by that, it is only done again.
+const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// Decides and remembers; a cheap handle that every frontend and watcher holds.
 #[derive(Clone)]
 pub struct Engine {
@@ -47,7 +51,7 @@ pub struct Engine {
 }
 
 struct Inner {
-    config: Config,
+    config: RwLock<Arc<Config>>,
     identity: Arc<Identity>,
     store: Store,
     shared: Arc<Shared>,
@@ -82,7 +86,7 @@ impl Engine {
             jobs: Jobs::new(&config),
             takers: Takers::default(),
             desk: Desk::default(),
-            config,
+            config: RwLock::new(Arc::new(config)),
             identity,
             store,
             shared: Arc::new(Shared::new(state)),
@@ -113,7 +117,7 @@ impl Engine {
     pub async fn stop(&self) {
         self.inner.shutdown.cancel();
         self.inner.tasks.close();
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(3), self.inner.tasks.wait()).await;
+        let _ = tokio::time::timeout(LAST_WORDS, self.inner.tasks.wait()).await;
         if let Some(endpoint) = self.inner.endpoint.get() {
             endpoint.close().await;
         }
@@ -134,14 +138,14 @@ impl Engine {
         self.inner.shared.subscribe()
     }
 
-    /// The configuration in force.
-    pub fn config(&self) -> &Config {
-        &self.inner.config
+    /// The configuration in force now; a reload puts another in its place.
+    pub fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.inner.config.read().unwrap_or_else(PoisonError::into_inner)) // it is only ever replaced whole
     }
 
     /// The configuration in force, as every door shows it.
     pub fn config_values(&self) -> serde_json::Value {
-        serde_json::to_value(&self.inner.config).unwrap_or_default()
+        serde_json::to_value(&*self.config()).unwrap_or_default()
     }
 
     /// Our device id.
@@ -153,7 +157,7 @@ impl Engine {
     pub fn status(&self) -> Status {
         self.look(|state| Status {
             id: self.id(),
-            name: self.inner.config.name.clone(),
+            name: self.config().name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             addresses: crate::interfaces::local_addresses().iter().map(ToString::to_string).collect(),
             port: self.inner.endpoint.get().map_or(0, Endpoint::local_port),
@@ -167,7 +171,7 @@ impl Engine {
     pub fn identity(&self) -> IdentityBody {
         let id = self.id();
         let fingerprint = words::from_bits(blake3::hash(id.as_bytes()).as_bytes(), 6);
-        IdentityBody { id, name: self.inner.config.name.clone(), grouped: id.grouped(), words: fingerprint }
+        IdentityBody { id, name: self.config().name.clone(), grouped: id.grouped(), words: fingerprint }
     }
 
     /// From now on this does not work as it should.
@@ -192,7 +196,7 @@ impl Engine {
     /// What we say when somebody connects.
     pub fn hello(&self) -> wire::Hello {
         wire::Hello {
-            name: self.inner.config.name.clone(),
+            name: self.config().name.clone(),
             instance: self.inner.instance,
             features: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -4,9 +4,9 @@
 //! folder is ours alone, so nobody can put another socket there between two steps.
 
 use std::{
-    fs::{self, DirBuilder, File},
-    io::{self, Read, Seek, Write},
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt},
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -25,9 +25,10 @@ use interprocess::{
     },
     os::unix::local_socket::ListenerOptionsExt,
 };
-use rustix::fs::{FlockOperation, flock};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::lock::{self, Lock};
 
 /// Connections served at once; a page, a desktop and scripts together need far fewer.
 const CONNECTIONS_MAX: usize = 128;
@@ -45,13 +46,8 @@ const DRAIN: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another daemon serves it.
-    #[error("another sharekarod serves {} already (process {pid}); `sharectl status` talks to it", path.display())]
-    Taken {
-        /// The socket.
-        path: PathBuf,
-        /// Who has it.
-        pid: String,
-    },
+    #[error(transparent)]
+    Taken(#[from] lock::Error),
     /// The folder is not ours alone.
     #[error("{} has to be a folder that belongs to you alone: {why}", path.display())]
     Folder {
@@ -74,7 +70,7 @@ pub enum Error {
 pub struct ControlSocket {
     listener: Listener,
     path: PathBuf,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl ControlSocket {
@@ -85,7 +81,7 @@ impl ControlSocket {
     pub fn bind(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Io { path: path.into(), source };
         private_dir(path.parent().unwrap_or(Path::new("/")))?;
-        let lock = lock(path)?;
+        let lock = Lock::take(&path.with_extension("lock"))?;
         match fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
             _ => {} // nobody holds the lock: what is there is dead
@@ -181,20 +177,6 @@ fn keeps_what_is_in_it(owner: u32, mode: u32, ours: u32) -> bool {
     const STICKY: u32 = 0o1000;
     const OTHERS_WRITE: u32 = 0o002;
     (owner == ours || owner == 0) && (mode & OTHERS_WRITE == 0 || mode & STICKY != 0)
-}
-
-/// The lock beside the socket, with our process number in it for whoever comes second.
-fn lock(path: &Path) -> Result<File, Error> {
-    let failed = |source| Error::Io { path: path.into(), source };
-    let lock_path = path.with_extension("lock");
-    let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&lock_path).map_err(failed)?;
-    if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-        let mut pid = String::new();
-        let _ = file.read_to_string(&mut pid); // only for the message
-        return Err(Error::Taken { path: path.into(), pid: pid.trim().to_owned() });
-    }
-    file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
-    Ok(file)
 }
 
 #[cfg(test)]

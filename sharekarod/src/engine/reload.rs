@@ -1,0 +1,29 @@
+//! The configuration is read again while the daemon runs: what it can follow counts at once, the rest after a start.
+
+use std::sync::{Arc, PoisonError};
+
+use super::Engine;
+
+impl Engine {
+    /// Reads the configuration again. A file that makes no sense changes nothing; it is a warning, and so is a key that
+    /// needs a new start. Blocks while it reads the file.
+    pub fn reload(&self) {
+        let new = match self.config().reread() {
+            Ok(new) => new,
+            Err(e) => {
+                let hint = "mend it and reload again: `systemctl --user reload sharekarod`";
+                return self.warn("bad_configuration", format!("{e}; what was in force before goes on"), hint);
+            }
+        };
+        self.unwarn("bad_configuration");
+        let (config, need_a_start) = self.config().follow(new);
+        self.inner.jobs.upload.set(config.upload_limit);
+        self.inner.jobs.download.set(config.download_limit);
+        *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        if need_a_start.is_empty() {
+            return self.unwarn("restart_needed");
+        }
+        let message = format!("the configuration changes {}, which counts after a new start", need_a_start.join(", "));
+        self.warn("restart_needed", message, "systemctl --user restart sharekarod; transfers go on afterwards");
+    }
+}

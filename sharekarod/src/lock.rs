@@ -1,0 +1,75 @@
+//! One daemon at a time: a file that its holder keeps locked, with its process number in it for whoever comes second.
+//!
+//! The kernel takes the lock back when the holder ends, however it ends: a lock is never stale.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, Write},
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{FlockOperation, flock};
+
+/// Why there is no lock.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Another daemon has it.
+    #[error("another sharekarod of yours runs already (process {pid} holds {}); `sharectl status` talks to it", path.display())]
+    Held {
+        /// The locked file.
+        path: PathBuf,
+        /// Who has it.
+        pid: String,
+    },
+    /// The kernel says no.
+    #[error("cannot lock {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+/// A locked file; dropping it lets another daemon in.
+#[derive(Debug)]
+pub struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Takes the lock, without waiting. The file is made where it is missing, for our user alone, and stays.
+    ///
+    /// # Errors
+    /// Another daemon has it, or the file cannot be used.
+    pub fn take(path: &Path) -> Result<Self, Error> {
+        let failed = |source| Error::Io { path: path.into(), source };
+        let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            let _ = file.read_to_string(&mut pid); // only for the message
+            return Err(Error::Held { path: path.into(), pid: pid.trim().to_owned() });
+        }
+        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        Ok(Self { _file: file })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_is_told_who_has_it_and_gets_it_afterwards() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let first = Lock::take(&path).unwrap();
+
+        let second = Lock::take(&path).unwrap_err();
+
+        assert!(matches!(&second, Error::Held { pid, .. } if *pid == std::process::id().to_string()), "{second}");
+        drop(first);
+        assert!(Lock::take(&path).is_ok());
+    }
+}
