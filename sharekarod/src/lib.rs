@@ -9,6 +9,7 @@ pub mod frontends;
 pub mod identity;
 pub mod interfaces;
 pub mod lock;
+pub mod memory;
 pub mod monitor;
 pub mod net;
 pub mod service;
@@ -62,6 +63,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     }
     tasks.spawn(hangups.obey(engine.clone(), shutdown.clone()));
     tasks.spawn(service::tell_how_it_goes(engine.clone(), shutdown.clone()));
+    tasks.spawn(memory::keep_small(shutdown.clone()));
     tracing::info!(name = %engine.config().name, id = %engine.id(), socket = %engine.config().socket.display(), "ready");
     service::ready();
 
