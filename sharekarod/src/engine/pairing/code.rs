@@ -3,6 +3,8 @@
 //! The secret never travels: SPAKE2 makes a key of it on both sides, and each proves that key for this very session. A
 //! try costs the invitation one of its three, whether or not it is finished.
 
+use std::{collections::HashSet, time::Duration};
+
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode, TransferKey,
     control::{
@@ -13,6 +15,7 @@ use sharekaro_proto::{
     wire::{CodeConfirm, CodePurpose, CodeReply, CodeStart, Status, reply, request},
 };
 use spake2::{Ed25519Group, Identity, Password, Spake2};
+use tokio::task::JoinSet;
 
 use super::{
     spoken::{accepted, ask},
@@ -26,6 +29,12 @@ use crate::{
 
 /// Words of a code: 33 bits, three tries.
 const SECRET_WORDS: usize = 3;
+
+/// Whoever made a code is looked for so long.
+const FOUND_WITHIN: Duration = Duration::from_secs(3);
+
+/// A device that was found may take so long to be reached.
+const REACHED_WITHIN: Duration = Duration::from_secs(5);
 
 /// The longest text that is tried as a code, in bytes.
 const CODE_MAX: usize = 200;
@@ -93,25 +102,45 @@ impl Engine {
         purpose: CodePurpose,
     ) -> Result<(Session, Option<TransferKey>), ErrorBody> {
         let (number, secret) = parse(code)?;
-        for candidate in self.candidates(peer).await? {
-            let Ok(session) = self.session_within(candidate, std::time::Duration::from_secs(10)).await else { continue };
-            match self.prove(&session, number, &secret, purpose).await {
-                Err(e) if e.code == ErrorCode::NotFound && peer.is_none() => {} // not the one who made it
-                Err(e) => return Err(e),
-                Ok(granted) => return Ok((session, granted)),
+        if let Some(target) = peer {
+            let inviter = self.find_or_reach(target).await?;
+            let session = self.session_within(inviter, REACHED_WITHIN).await?;
+            let granted = self.prove(&session, number, &secret, purpose).await?;
+            return Ok((session, granted));
+        }
+        let (mut asked, mut asking, mut refused) = (HashSet::new(), JoinSet::new(), None);
+        let mut changes = self.subscribe();
+        let found = tokio::time::sleep(FOUND_WITHIN); // whoever made it may have started a moment ago
+        tokio::pin!(found);
+        loop {
+            for candidate in self.who_is_here().into_iter().filter(|id| asked.insert(*id)) {
+                let (engine, secret) = (self.clone(), secret.clone());
+                asking.spawn(async move {
+                    let session = engine.session_within(candidate, REACHED_WITHIN).await?;
+                    let granted = engine.prove(&session, number, &secret, purpose).await?;
+                    Ok((session, granted))
+                });
+            }
+            tokio::select! {
+                Some(answer) = asking.join_next() => match answer {
+                    Ok(Ok(found)) => return Ok(found),
+                    Ok(Err(ErrorBody { code: ErrorCode::NotFound | ErrorCode::Offline, .. })) | Err(_) => {} // not the one who made it
+                    Ok(Err(error)) => refused = Some(error),
+                },
+                _ = changes.next() => {}
+                () = &mut found, if !found.is_elapsed() => {}
+            }
+            if asking.is_empty() && (found.is_elapsed() || refused.is_some()) {
+                let nobody = ErrorBody::new(ErrorCode::NotFound, "nobody on this network knows this code")
+                    .hint("it may be used or expired; where announcements do not pass, name the peer or its address too");
+                return Err(refused.unwrap_or(nobody));
             }
         }
-        Err(ErrorBody::new(ErrorCode::NotFound, "nobody on this network knows this code")
-            .hint("it may be used or expired; where announcements do not pass, name the peer or its address too"))
     }
 
-    async fn candidates(&self, peer: Option<&str>) -> Result<Vec<DeviceId>, ErrorBody> {
-        match peer {
-            Some(target) => Ok(vec![self.find_or_reach(target).await?]),
-            None => {
-                Ok(self.look(|state| state.peers.iter().filter(|known| known.open_session().is_some()).map(|known| known.id).collect()))
-            }
-        }
+    /// Who can be reached or is announced.
+    fn who_is_here(&self) -> Vec<DeviceId> {
+        self.look(|state| state.peers.iter().filter(|it| it.announced || it.open_session().is_some()).map(|it| it.id).collect())
     }
 
     async fn prove(&self, session: &Session, number: u32, secret: &str, purpose: CodePurpose) -> Result<Option<TransferKey>, ErrorBody> {
