@@ -17,9 +17,12 @@ pub fn paths_with(connection: &Connection, hash: &Value) -> rusqlite::Result<Vec
     rows.collect()
 }
 
-/// Whether any file of this size was received.
-pub fn has_size(connection: &Connection, size: u64) -> rusqlite::Result<bool> {
-    connection.prepare_cached("SELECT 1 FROM contents WHERE size = ?1 LIMIT 1")?.exists([size.cast_signed()])
+/// Files of this size that were received, at most so many.
+pub fn paths_of_size(connection: &Connection, size: u64, most: u32) -> rusqlite::Result<Vec<PathBuf>> {
+    let mut statement = connection.prepare_cached("SELECT path FROM contents WHERE size = ?1 LIMIT ?2")?;
+    let rows =
+        statement.query_map(params![size.cast_signed(), most], |row| Ok(PathBuf::from(std::ffi::OsString::from_vec(row.get(0)?))))?;
+    rows.collect()
 }
 
 /// A file with this content is there now.
@@ -77,7 +80,8 @@ mod tests {
 
         store.write(Durability::Soon, move |t| add(t, &[1; 32], 9, path)).await.unwrap();
         assert_eq!(store.read(|c| paths_with(c, &[1; 32])).await.unwrap(), [path]);
-        assert!(store.read(|c| has_size(c, 9)).await.unwrap());
+        assert_eq!(store.read(|c| paths_of_size(c, 9, 1)).await.unwrap(), [path]);
+        assert!(store.read(|c| paths_of_size(c, 8, 1)).await.unwrap().is_empty());
 
         store.write(Durability::Soon, move |t| remove(t, path)).await.unwrap();
         assert!(store.read(|c| paths_with(c, &[1; 32])).await.unwrap().is_empty());

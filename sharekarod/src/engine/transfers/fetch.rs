@@ -14,11 +14,12 @@ use sharekaro_proto::{
 };
 
 use super::{
+    buffers::Buffer,
     crowd::{self, Share, is_shared},
     delta::Recipes,
     jobs::Reserved,
     plan::{Pieces, Remaining, Work},
-    pull::{Counters, Stop, blocking, granted, kind_of, odd, read},
+    pull::{Counters, Stop, blocking, granted, kind_of, odd, read, read_piece, zeroes},
 };
 use crate::{
     engine::Engine,
@@ -131,7 +132,7 @@ pub struct Came {
     /// All its bytes are zero, and did not travel.
     pub zero: bool,
     /// What was asked for of it.
-    pub bytes: Vec<u8>,
+    pub bytes: Buffer,
     /// How long the sender read.
     pub read: Duration,
 }
@@ -157,7 +158,7 @@ impl Fetch {
             return Err(odd());
         }
         let value = Value::try_from(head.value.as_slice()).map_err(|_| odd())?;
-        let bytes = if head.zero { vec![0; wanted] } else { read(&mut body).await? };
+        let bytes = if head.zero { zeroes(&self.engine, wanted) } else { read_piece(&self.engine, &mut body).await? };
         Ok(Ok(Came { value, zero: head.zero, bytes, read: Duration::from_micros(head.read_us.into()) }))
     }
 
@@ -165,7 +166,7 @@ impl Fetch {
     ///
     /// # Errors
     /// The disk of the cage; a piece that is not what its value says.
-    pub async fn write_piece(&self, no: u32, piece: u64, bytes: Vec<u8>, value: Value) -> Result<(), Stop> {
+    pub async fn write_piece(&self, no: u32, piece: u64, bytes: Buffer, value: Value) -> Result<(), Stop> {
         let (staging, len) = (Arc::clone(&self.staging), bytes.len() as u64);
         let _writing = self.counters.gauge.visit(|gauge| &gauge.writing);
         blocking(move || Ok(staging.write_piece(no, piece, &bytes, &value)?)).await?;

@@ -10,6 +10,7 @@ use sharekaro_proto::{TransferId, TransferKey};
 use tokio::sync::{Semaphore, watch};
 
 use super::{
+    buffers::Buffers,
     crowd::Shares,
     gauge::{Cpu, Gauge},
     limiter::Limiter,
@@ -29,6 +30,8 @@ pub struct Jobs {
     sources: Mutex<HashMap<TransferKey, Arc<tokio::sync::OnceCell<Arc<Source>>>>>,
     /// Bounds the memory of everything that is being received.
     pub in_flight: Arc<Semaphore>,
+    /// Memory for pieces.
+    pub buffers: Arc<Buffers>,
     /// Bounds what is searched for old blocks at a time.
     pub searches: Semaphore,
     reserved: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
@@ -75,6 +78,7 @@ impl Jobs {
             sources: Mutex::default(),
             reserved: Arc::default(),
             in_flight: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)),
+            buffers: Arc::default(),
             searches: Semaphore::new(SEARCHES),
             shares: Shares::default(),
             upload: Limiter::new(config.upload_limit),

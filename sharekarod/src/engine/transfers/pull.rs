@@ -25,6 +25,7 @@ use sharekaro_proto::{
 use tokio::task::JoinSet;
 
 use super::{
+    buffers::Buffer,
     fetch::{self, Fetch},
     gauge::Gauge,
     jobs::Reserved,
@@ -448,6 +449,22 @@ pub async fn read(body: &mut Body) -> Result<Vec<u8>, SessionError> {
     let mut bytes = Vec::with_capacity(body.len()); // at most PAGE_MAX
     body.read_exact_into(&mut bytes).await?;
     Ok(bytes)
+}
+
+/// The same, of a piece.
+pub async fn read_piece(engine: &Engine, body: &mut Body) -> Result<Buffer, SessionError> {
+    let mut buffer = engine.inner.jobs.buffers.take();
+    buffer.clear();
+    body.read_exact_into(&mut buffer).await?;
+    Ok(buffer)
+}
+
+/// A piece of zeroes.
+pub fn zeroes(engine: &Engine, len: usize) -> Buffer {
+    let mut buffer = engine.inner.jobs.buffers.take();
+    buffer.clear();
+    buffer.resize(len, 0);
+    buffer
 }
 
 /// What a reply has to carry.

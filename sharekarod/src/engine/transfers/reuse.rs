@@ -2,7 +2,8 @@
 //! the same place.
 
 use std::{
-    path::PathBuf,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -22,8 +23,8 @@ use crate::{
     engine::Engine,
     files::{
         self, Item, Value,
-        cage::{Small, read_listing},
-        piece_value, root,
+        cage::{Small, open_regular, read_listing},
+        piece_len, piece_range, piece_value, root,
     },
     net::Ask,
     store::{Durability, contents},
@@ -31,6 +32,9 @@ use crate::{
 
 /// A sender may have to read and hash a large file before it can name its pieces.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(1800);
+
+/// So many files of the same size are looked at, by one piece each.
+const ALIKE_MAX: u32 = 16;
 
 /// So many files of one transfer are remembered by their content; a tree of a million is not worth the room.
 const REMEMBERED_MAX: usize = 200_000;
@@ -67,8 +71,7 @@ impl Fetch {
         }
         let basis = self.basis(no).await?;
         let size = item.size;
-        let same_size = item.content.is_none() && self.engine.store().read(move |c| contents::has_size(c, size)).await.unwrap_or(false);
-        if basis.is_none() && !same_size {
+        if basis.is_none() && (item.content.is_some() || !self.is_likely_here(no, size).await?) {
             return Ok(());
         }
         let layer = match self.layer(no, size).await {
@@ -87,6 +90,23 @@ impl Fetch {
         let (reused, basis, layer) = blocking(compare).await?;
         self.count_reused(reused);
         self.delta(no, size, basis, layer).await
+    }
+
+    /// Whether a file that was received has the size of this one, and the same piece in its middle: then it is worth the
+    /// sender's while to hash all of it.
+    async fn is_likely_here(&self, no: u32, size: u64) -> Result<bool, Stop> {
+        let paths = self.engine.store().read(move |c| contents::paths_of_size(c, size, ALIKE_MAX)).await.unwrap_or_default();
+        if paths.is_empty() {
+            return Ok(false);
+        }
+        let piece = files::piece_count(size) / 2;
+        let one_byte = vec![0, 1]; // the value that comes with it is what counts
+        let value = match self.ask_piece(no, piece, one_byte, 1).await {
+            Ok(Ok(came)) => came.value,
+            Ok(Err(_)) | Err(Stop::Wait(_)) => return Ok(false), // whoever asks for a piece hears why
+            Err(stop) => return Err(stop),
+        };
+        blocking(move || Ok(paths.iter().any(|path| value_of(path, piece, size) == Some(value)))).await
     }
 
     async fn reuse_whole(&self, no: u32, hash: Value, size: u64) -> Result<bool, Stop> {
@@ -135,6 +155,14 @@ impl Fetch {
         self.count(bytes);
         self.counters.reused.fetch_add(bytes, Ordering::Relaxed);
     }
+}
+
+/// The value of one piece of a file that may be here.
+fn value_of(path: &Path, piece: u64, size: u64) -> Option<Value> {
+    let file = open_regular(path)?;
+    let mut bytes = vec![0; piece_len(piece, size)?];
+    file.read_exact_at(&mut bytes, piece_range(piece, size)?.start).ok()?;
+    piece_value(piece, &bytes, size)
 }
 
 impl Engine {

@@ -54,16 +54,18 @@ impl Engine {
             return self.serve_member(session, asked).await;
         }
         let (number, key) = (session.number(), asked.key.clone());
+        let mut buffer = self.inner.jobs.buffers.take();
         self.serve(session, &key, move |source| {
             let began = Instant::now();
             let wanted = chosen(source, number, &asked)?;
-            let piece = source.tree.read_piece(asked.file, wanted.into(), Vec::new()).map_err(|e| refused(&e))?;
-            let (zero, len) = (piece.zero, piece.bytes.len() as u32); // at most one MiB
+            let piece = source.tree.read_piece(asked.file, wanted.into(), std::mem::take(&mut *buffer)).map_err(|e| refused(&e))?;
+            *buffer = piece.bytes;
+            let (zero, len) = (piece.zero, buffer.len() as u32); // at most one MiB
             let head = PieceHead { piece: wanted, value: piece.value.to_vec(), zero, packed: false, len, read_us: micros(began) };
-            let body = match parts_of(&asked.ranges, &piece.bytes).ok_or_else(|| no(Status::Invalid, "no such parts"))? {
+            let body = match parts_of(&asked.ranges, &buffer).ok_or_else(|| no(Status::Invalid, "no such parts"))? {
                 _ if zero => Bytes::new(),
                 Some(parts) => parts.concat().into(),
-                None => piece.bytes.into(),
+                None => Bytes::from_owner(buffer),
             };
             Ok(Answer::with_body(reply::Kind::Piece(head), body))
         })

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     engine::transfers::{
         fetch::{self, Fetch},
-        pull::{Stop, blocking, granted, kind_of, odd, read},
+        pull::{Stop, blocking, granted, kind_of, odd, read_piece, zeroes},
     },
     files::{Error, Item, Value, piece_count, piece_len},
     net::{self, Session},
@@ -362,9 +362,9 @@ async fn one(fetch: &Fetch, session: &Session, file: File, ask: &Ask, asked: Pie
         return Ok(Outcome::Lied);
     }
     let bytes = if head.zero {
-        vec![0; len]
+        zeroes(&fetch.engine, len)
     } else {
-        match read(&mut body).await {
+        match read_piece(&fetch.engine, &mut body).await {
             Ok(bytes) => bytes,
             Err(_) => return Ok(Outcome::Failed),
         }
