@@ -12,7 +12,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// A room of `sharekarod/src`, what it may use, and why not more.
-const ROOMS: [(&str, &[&str], &str); 13] = [
+const ROOMS: [(&str, &[&str], &str); 14] = [
     ("config", &[], "what the daemon was told knows nothing of what is done with it"),
     ("words", &[], "words are a plain function of bytes"),
     ("memory", &[], "what a program at rest can give back has nothing to do with what it does"),
