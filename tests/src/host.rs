@@ -192,19 +192,29 @@ impl Host {
         number_of(&fs::read_to_string(format!("/proc/{pid}/status"))?, key).with_context(|| format!("no {key}"))
     }
 
-    /// Voluntary context switches of all threads of the daemon so far: how often it was woken.
+    /// How often a second the daemon was woken, within so long: voluntary context switches of all its threads.
     ///
     /// # Errors
     /// It does not run.
-    pub fn wakeups(&self) -> Result<u64> {
+    pub fn wakeups(&self, within: Duration) -> Result<f64> {
+        let before = self.switches()?;
+        thread::sleep(within); // the measurement is about time
+        let after = self.switches()?;
+        let more = after.iter().map(|(thread, count)| count - before.get(thread).copied().unwrap_or(0).min(*count)).sum::<u64>();
+        #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
+        Ok(more as f64 / within.as_secs_f64())
+    }
+
+    /// Voluntary context switches of each thread; one may end or begin between two looks.
+    fn switches(&self) -> Result<BTreeMap<OsString, u64>> {
         let pid = lock(&self.daemon).as_ref().map(Child::id).context("the daemon does not run")?;
-        let mut total = 0;
+        let mut switches = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            // A thread may end between the listing and the look.
-            let Ok(status) = fs::read_to_string(task?.path().join("status")) else { continue };
-            total += number_of(&status, "voluntary_ctxt_switches").unwrap_or(0);
+            let task = task?;
+            let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
+            switches.insert(task.file_name(), number_of(&status, "voluntary_ctxt_switches").unwrap_or(0));
         }
-        Ok(total)
+        Ok(switches)
     }
 
     /// The last bytes of the daemon's log.
