@@ -18,6 +18,7 @@ use crate::{
     net::{
         Admission, Buffers, Code, Congestion, Session,
         admission::{HandshakePlace, Handshakes, Place, Places, Shared, Verdict},
+        batch::Batching,
         greeting, limits,
         session::Opened,
         socket::{self, Capped},
@@ -107,7 +108,8 @@ impl Endpoint {
         let server = transport::server(&identity, transport.clone())?;
 
         let wrapped = quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, bound.socket);
-        let socket = Arc::new(Capped::new(wrapped.map_err(transport::ConfigError::from)?, payload_max));
+        let capped = Arc::new(Capped::new(wrapped.map_err(transport::ConfigError::from)?, payload_max));
+        let socket = Batching::new(capped, limits::SEGMENTED_MAX);
         let config = transport::endpoint(payload_max)?;
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(quinn::TokioRuntime));
 

@@ -4,6 +4,7 @@
 //! may do is for the engine to say, through the closure that `Settings` brings and `Session::trust`.
 
 mod admission;
+mod batch;
 mod code;
 mod dial;
 mod endpoint;
