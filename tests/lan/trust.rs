@@ -43,7 +43,7 @@ fn a_block_stops_a_running_transfer_within_a_second() -> Result<()> {
         until("bytes flow", 20, || Ok((bob.cable().bytes_in()? - before > 8 * MIB).then_some(())))?;
 
         let began = Instant::now();
-        bob.ctl("peer block alice").ok()?;
+        ensure!(bob.ctl("peer block alice").ok()?.last()?["online"] == false, "who is blocked is parted from at once");
         until("no bytes flow any more", 5, || {
             let before = bob.cable().bytes_in()?;
             // A rate needs a span of time.

@@ -77,9 +77,9 @@ impl Engine {
                 known.trust = Trust::Blocked;
             }
         };
-        let peer = self.edit_peer(id, block).await?;
+        self.edit_peer(id, block).await?;
         self.part_from(id);
-        Ok(peer)
+        self.peer(&id.to_string())
     }
 
     /// It is again what it was before it was blocked.
