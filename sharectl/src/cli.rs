@@ -1,6 +1,6 @@
 //! The grammar: `sharectl VERB` or `sharectl NOUN VERB`, with a few flags that stand everywhere.
 
-use std::{ffi::OsString, path::PathBuf};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{
     Args, Parser, Subcommand,
@@ -18,6 +18,7 @@ use crate::commands::{
     inbox::Inbox,
     message::Message,
     messages::Messages,
+    net::Net,
     pair::Pair,
     peer::PeerVerb,
     peers::Peers,
@@ -99,6 +100,8 @@ pub(crate) enum Command {
     Group(GroupVerb),
     /// What paired peers see of you: available or away, and a line of text
     Presence(Presence),
+    /// The network: interfaces, history, anomalies, packets, captures
+    Net(Net),
     /// Everything that happens, as it happens
     Events(Events),
     /// Two daemons on this machine find each other, pair and exchange a file
@@ -150,6 +153,21 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     };
     let count = digits.parse::<u64>().ok().zip(shift).and_then(|(count, shift)| count.checked_mul(1 << shift));
     count.filter(|rate| *rate > 0).ok_or_else(|| "write bytes a second as 500000, 20M or 1G".to_owned())
+}
+
+/// Reads a time: `90s`, `15m`, `24h`, `7d`, or seconds without a letter.
+pub(crate) fn time(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let factor = match &text[digits.len()..] {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let seconds = digits.parse::<u64>().ok().zip(factor).and_then(|(count, factor)| count.checked_mul(factor));
+    let seconds = seconds.filter(|seconds| (1..=100 * 366 * 86_400).contains(seconds));
+    seconds.map(Duration::from_secs).ok_or_else(|| "write a number with s, m, h or d, as 90s or 7d".to_owned())
 }
 
 #[cfg(test)]
@@ -230,6 +248,19 @@ mod tests {
             "sharectl presence away lunch",
             "sharectl events --json --socket /tmp/x",
             "sharectl completions zsh",
+            "sharectl net",
+            "sharectl net watch --json",
+            "sharectl net history eth0 --since 90s",
+            "sharectl net csv Network.csv --append",
+            "sharectl net csv --stop",
+            "sharectl net anomalies",
+            "sharectl net anomaly explain 7",
+            "sharectl net anomaly ack --normal 7",
+            "sharectl net networks",
+            "sharectl net forget 3",
+            "sharectl net replay a.csv --scores",
+            "sharectl net packets a.pcap --filter udp --top 5 -w b.csv --json",
+            "sharectl net capture eth0 --filter icmp --duration 8s -w b.pcapng",
             "sharectl demo -q",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
@@ -258,6 +289,12 @@ mod tests {
             "sharectl pair --join code --yes",
             "sharectl pair --invite --join code",
             "sharectl inbox accept",
+            "sharectl net csv",
+            "sharectl net csv a --stop",
+            "sharectl net anomaly ack 7",
+            "sharectl net history --since 0s",
+            "sharectl net capture eth0 --duration soon",
+            "sharectl net packets",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
@@ -271,6 +308,15 @@ mod tests {
         assert!(matches!(cli.command, Command::Send(send) if send.paths == [PathBuf::from("-dash")]));
         assert!(!parse("sharectl send bob -- --json x").unwrap().globals.json);
         assert!(wants_json(&["sharectl".into(), "nonsense".into(), "--json".into()]));
+    }
+
+    #[test]
+    fn times_are_numbers_with_a_unit() {
+        assert_eq!(time("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(time("2h"), Ok(Duration::from_secs(7200)));
+        for bad in ["", "s", "-1s", "0", "1w", "1.5h", "9999999999999999999d"] {
+            assert!(time(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

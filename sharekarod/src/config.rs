@@ -16,6 +16,9 @@ use sharekaro_proto::wire::NAME_MAX;
 /// The UDP port of a daemon that was told no other.
 pub const DEFAULT_PORT: u16 = 47810;
 
+/// An hour of traffic shows what a person's machine does; less would call the first video an anomaly.
+const NET_WARMUP: Duration = Duration::from_secs(3600);
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -97,6 +100,12 @@ pub struct Told {
     /// Bytes a second from all peers together (default: no limit)
     #[arg(long, env = "SHAREKARO_DOWNLOAD_LIMIT")]
     download_limit: Option<String>,
+    /// Watch the network: counters, anomalies, captures (default: true)
+    #[arg(long, env = "SHAREKARO_NET")]
+    net: Option<bool>,
+    /// So long an interface is watched before its traffic can be an anomaly (default: 1h)
+    #[arg(long, env = "SHAREKARO_NET_WARMUP")]
+    net_warmup: Option<String>,
     /// The configuration file (default: $XDG_CONFIG_HOME/sharekaro/config.toml)
     #[arg(long, env = "SHAREKARO_CONFIG")]
     #[serde(skip)]
@@ -146,6 +155,11 @@ pub struct Config {
     pub upload_limit: Option<u64>,
     /// Bytes a second from all peers together.
     pub download_limit: Option<u64>,
+    /// Whether the network is watched.
+    pub net: bool,
+    /// So long an interface is watched before its traffic can be an anomaly.
+    #[serde(serialize_with = "as_seconds")]
+    pub net_warmup: Duration,
     /// The file that was, or would have been, read.
     pub config_file: PathBuf,
     /// Flags and variables, which go before the file also when it is read again.
@@ -169,6 +183,7 @@ impl Config {
         let file = read(&config_file, told.config.is_some())?;
         let name = told.name.or(file.name).unwrap_or_else(host_name);
         let offer_expiry = told.offer_expiry.or(file.offer_expiry);
+        let net_warmup = told.net_warmup.or(file.net_warmup);
         Ok(Self {
             name: device_name(name)?,
             port: told.port.or(file.port).unwrap_or(DEFAULT_PORT),
@@ -184,6 +199,8 @@ impl Config {
             read_receipts: told.read_receipts.or(file.read_receipts).unwrap_or(true),
             upload_limit: told.upload_limit.or(file.upload_limit).map(|text| rate("upload_limit", &text)).transpose()?.flatten(),
             download_limit: told.download_limit.or(file.download_limit).map(|text| rate("download_limit", &text)).transpose()?.flatten(),
+            net: told.net.or(file.net).unwrap_or(true),
+            net_warmup: net_warmup.map_or(Ok(NET_WARMUP), |text| duration("net_warmup", &text))?,
             config_file,
             told: flags,
         })

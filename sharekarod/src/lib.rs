@@ -24,10 +24,18 @@ use std::{
 };
 
 use anyhow::Context;
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    config::Config, engine::Engine, frontends::socket::ControlSocket, identity::Identity, lock::Lock, net::Endpoint, store::Store,
+    config::Config,
+    engine::Engine,
+    frontends::socket::ControlSocket,
+    identity::Identity,
+    lock::Lock,
+    monitor::{Monitor, Notice},
+    net::Endpoint,
+    store::Store,
 };
 
 /// What ends with the daemon has this long for its last words. With the engine's own end, which goes on beside it, and
@@ -57,7 +65,8 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     start_network(&engine, identity);
     tasks.spawn(watchers::discover(engine.clone(), shutdown.clone()));
     tasks.spawn(watchers::watch_links(engine.clone(), shutdown.clone()));
-    tasks.spawn(socket.serve(frontends::api::router(engine.clone(), shutdown.clone()), shutdown.clone()));
+    let monitor = start_monitor(&engine, &tasks, &shutdown);
+    tasks.spawn(socket.serve(frontends::api::router(engine.clone(), monitor, shutdown.clone()), shutdown.clone()));
     if engine.config().dbus {
         tasks.spawn(frontends::dbus::run(engine.clone(), shutdown.clone()));
     }
@@ -97,6 +106,38 @@ fn start_network(engine: &Engine, identity: Arc<Identity>) {
             engine.start(endpoint);
         }
         Err(e) => engine.warn("no_network", format!("cannot use UDP port {}: {e}", config.port), "set another `port`"),
+    }
+}
+
+/// Starts to watch the network, where that is wanted and its file can be used; everything else works without.
+fn start_monitor(engine: &Engine, tasks: &TaskTracker, shutdown: &CancellationToken) -> Option<Monitor> {
+    let config = engine.config();
+    if !config.net {
+        return None;
+    }
+    let settings = monitor::Config { warm_up: config.net_warmup };
+    match monitor::start(settings, &config.state_dir.join("monitor.db"), shutdown.clone()) {
+        Ok((monitor, notices, work)) => {
+            tasks.spawn(work);
+            tasks.spawn(publish(notices, engine.clone()));
+            Some(monitor)
+        }
+        Err(e) => {
+            let hint = "remove monitor.db in the state folder: it holds measurements only";
+            engine.warn("net_history", format!("the network is not watched: {:#}", anyhow::Error::new(e)), hint);
+            None
+        }
+    }
+}
+
+/// What the monitor notices becomes events and warnings. Ends with the monitor.
+async fn publish(mut notices: mpsc::Receiver<Notice>, engine: Engine) {
+    while let Some(notice) = notices.recv().await {
+        match notice {
+            Notice::Anomaly(anomaly) => engine.tell_anomaly(*anomaly),
+            Notice::Trouble { code, message, hint } => engine.warn(code, message, hint),
+            Notice::Resolved { code } => engine.unwarn(code),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use sharekaro_proto::{
 
 use crate::{
     ending::End,
-    print::{Screen, message, quantity::count, transfer},
+    print::{Screen, anomaly, message, quantity::count, transfer},
 };
 
 #[derive(Args, Debug)]
@@ -51,6 +51,7 @@ fn shown(event: &Event) -> String {
         }
         Fact::TransferChanged(transfer) => transfer::line(transfer),
         Fact::MessageReceived(it) | Fact::MessageChanged(it) => message::line(it),
+        Fact::AnomalyRecorded(it) => anomaly::line(it),
         Fact::WarningsChanged(warnings) => {
             let messages: Vec<String> = warnings.iter().map(|warning| Shown(&warning.message).to_string()).collect();
             if messages.is_empty() { "no warnings".to_owned() } else { format!("warning: {}", messages.join("; ")) }

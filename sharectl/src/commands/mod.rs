@@ -13,6 +13,7 @@ pub(crate) mod inbox;
 mod invite;
 pub(crate) mod message;
 pub(crate) mod messages;
+pub(crate) mod net;
 pub(crate) mod pair;
 pub(crate) mod peer;
 pub(crate) mod peers;
@@ -67,6 +68,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Chat(it) => it.run(&client, screen).await,
         Command::Group(it) => it.run(&client, screen).await,
         Command::Presence(it) => it.run(&client, screen).await,
+        Command::Net(it) => it.run(&client, screen).await,
         Command::Events(it) => it.run(&client, screen).await,
         Command::Completions(_) | Command::Demo(_) => Ok(()), // these ran above, without a daemon
     }

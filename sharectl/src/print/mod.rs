@@ -3,9 +3,11 @@
 //! For people text, with `--json` one object a line. What others wrote is shown, never obeyed, in both: in JSON the
 //! characters that a terminal would act on are written as escapes, which programs read back unchanged.
 
+pub(crate) mod anomaly;
 pub(crate) mod message;
 pub(crate) mod progress;
 pub(crate) mod quantity;
+pub(crate) mod sparkline;
 pub(crate) mod table;
 pub(crate) mod transfer;
 

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{message::Message, pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
+use super::{message::Message, net::Anomaly, pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
 use crate::DeviceId;
 
 /// One fact. `seq` grows by one from event to event; a snapshot carries the number of the last event that is in it.
@@ -40,6 +40,8 @@ pub enum Fact {
     MessageReceived(Box<Message>),
     /// A message of ours is new or stands elsewhere than before, or one of a peer was read here.
     MessageChanged(Box<Message>),
+    /// Something on the network is out of the ordinary, or worse than it was said to be.
+    AnomalyRecorded(Box<Anomaly>),
     /// Something does not work as it should, or works again.
     WarningsChanged(Vec<Warning>),
 }

@@ -2,7 +2,9 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
+
+use super::transfer::RawPath;
 
 /// Every interface.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -23,6 +25,89 @@ pub struct Interface {
     /// Its totals.
     #[serde(flatten)]
     pub counters: Counters,
+    /// From which rates on its traffic is an anomaly now; of the watched interface only.
+    pub threshold: Option<Threshold>,
+}
+
+/// The variable threshold: what was highest so far, slowly forgotten, and a margin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Threshold {
+    /// Bytes a second, as a mean of ten seconds.
+    pub bytes_sent: u64,
+    /// Bytes a second, as a mean of ten seconds.
+    pub bytes_received: u64,
+    /// The interface was watched for so many seconds; nothing is an anomaly in the first of them.
+    pub watched_seconds: u64,
+}
+
+/// Which part of the history is wanted.
+#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema, IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub struct NetHistoryQuery {
+    /// Of which interface; the watched one where none is named.
+    pub interface: Option<String>,
+    /// From when on; one hour back where it is not said.
+    #[schema(value_type = Option<String>)]
+    #[param(value_type = Option<String>)]
+    pub since: Option<Timestamp>,
+}
+
+/// Where `Network.csv` goes.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WriteCsv {
+    /// An absolute path.
+    #[schema(value_type = String)]
+    pub path: RawPath,
+    /// Rows are appended, and the file is put aside when it is large; otherwise it is replaced as a whole.
+    #[serde(default)]
+    pub append: bool,
+}
+
+/// A file to be judged.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadRecording {
+    /// An absolute path: a `Network.csv`, a CSV with `timestamp` and `value`, or a capture.
+    #[schema(value_type = String)]
+    pub path: RawPath,
+}
+
+/// How unlike the rows before it each row of a CSV is.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Scores {
+    /// From 0, as always, to 1; one a row.
+    pub scores: Vec<f64>,
+}
+
+/// The networks that were learnt.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Networks {
+    /// Those met first come first.
+    pub networks: Vec<Network>,
+}
+
+/// What belongs to a network.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Network {
+    /// For `forget`.
+    pub id: u64,
+    /// Its name on the air; none on a wire.
+    pub name: Option<String>,
+    /// The gateway's address.
+    pub gateway: Option<String>,
+    /// The gateway's hardware addresses.
+    pub gateway_macs: Vec<String>,
+    /// DHCP servers.
+    pub dhcp_servers: Vec<String>,
+    /// Name servers.
+    pub name_servers: Vec<String>,
+    /// Devices that were seen on it.
+    pub devices: usize,
+    /// When it was met first.
+    #[schema(value_type = String)]
+    pub since: Timestamp,
 }
 
 /// Totals of an interface.

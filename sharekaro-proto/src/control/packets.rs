@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::error::ErrorBody;
+use super::{error::ErrorBody, transfer::RawPath};
 
 /// What the packets of a capture are.
 #[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize, ToSchema)]
@@ -125,4 +125,62 @@ pub struct Captured {
     pub dropped: u64,
     /// The file that holds them, where one was asked for.
     pub file: Option<String>,
+}
+
+/// Which packets of which file are wanted.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReadPackets {
+    /// An absolute path: pcap or pcapng.
+    #[schema(value_type = String)]
+    pub path: RawPath,
+    /// In the words of pcap-filter; nothing is all.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// The length of each list.
+    #[serde(default)]
+    pub top: Option<usize>,
+    /// Where those packets are written: an absolute path that ends in `.pcapng`, `.csv` or `.json`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub write: Option<RawPath>,
+}
+
+/// What is captured live.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BeginCapture {
+    /// On which interface.
+    pub interface: String,
+    /// In the words of pcap-filter; nothing is all.
+    #[serde(default)]
+    pub filter: Option<String>,
+    /// Ends by itself after so many milliseconds.
+    #[serde(default)]
+    pub duration_ms: Option<u64>,
+    /// The length of each list of the report.
+    #[serde(default)]
+    pub top: Option<usize>,
+    /// Where the packets are written, as in `ReadPackets`.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub write: Option<RawPath>,
+}
+
+/// A live capture. One that nobody asks for in ten seconds ends by itself.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Capture {
+    /// For asking and ending.
+    pub id: u64,
+    /// It goes on.
+    pub running: bool,
+    /// What it brought so far.
+    #[serde(flatten)]
+    pub captured: Captured,
+    /// What the packets are, once it has ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Packets>,
+    /// Why it ended early.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBody>,
 }

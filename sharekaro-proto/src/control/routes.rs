@@ -88,6 +88,33 @@ pub const GROUP_REMOVE: &str = "/v1/groups/{name}/remove";
 /// `GET`: our `PresenceBody`. `POST` `PresenceBody`: sets it.
 pub const PRESENCE: &str = "/v1/presence";
 
+/// `GET`: `Interfaces`.
+pub const NET: &str = "/v1/net";
+/// `GET` with `NetHistoryQuery`: `History`.
+pub const NET_HISTORY: &str = "/v1/net/history";
+/// `POST` `WriteCsv`: begins to write `Network.csv`. `DELETE`: ends it.
+pub const NET_CSV: &str = "/v1/net/csv";
+/// `GET`: `Anomalies`.
+pub const NET_ANOMALIES: &str = "/v1/net/anomalies";
+/// `GET`: `Anomaly`.
+pub const NET_ANOMALY: &str = "/v1/net/anomalies/{id}";
+/// `POST`: this is normal from now on; `Anomaly`.
+pub const NET_ANOMALY_NORMAL: &str = "/v1/net/anomalies/{id}/normal";
+/// `GET`: `Networks`.
+pub const NET_NETWORKS: &str = "/v1/net/networks";
+/// `DELETE`: forgets it; it is learnt anew.
+pub const NET_NETWORK: &str = "/v1/net/networks/{id}";
+/// `POST` `ReadRecording`: `Findings`.
+pub const NET_REPLAY: &str = "/v1/net/replay";
+/// `POST` `ReadRecording`: `Scores`.
+pub const NET_SCORES: &str = "/v1/net/scores";
+/// `POST` `ReadPackets`: `Packets`.
+pub const NET_PACKETS: &str = "/v1/net/packets";
+/// `POST` `BeginCapture`: `Capture`, which runs.
+pub const NET_CAPTURES: &str = "/v1/net/captures";
+/// `GET`: `Capture`. `DELETE`: ends it; `Capture`, whole.
+pub const NET_CAPTURE: &str = "/v1/net/captures/{id}";
+
 /// A path with its parameter filled in; what is no letter, digit, `-`, `.`, `_` or `~` is percent-encoded (RFC 3986).
 pub fn fill(path: &str, value: &str) -> String {
     let encoded = encode(value);

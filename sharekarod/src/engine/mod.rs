@@ -17,6 +17,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode,
     control::{
+        net::Anomaly,
         status::{Identity as IdentityBody, Status},
         transfer::Transfer,
     },
@@ -81,6 +82,7 @@ impl Engine {
             presence: peers::presence::read(store.now(|c| store::settings::get(c, store::settings::PRESENCE))?),
             pairings: PairingTable::default(),
             warnings: WarningTable::default(),
+            anomalies: Vec::new(),
         };
         let inner = Inner {
             jobs: Jobs::new(&config),
@@ -186,6 +188,11 @@ impl Engine {
         if self.look(|state| state.warnings.list().iter().any(|warning| warning.code == code)) {
             self.update(|state| state.warnings.clear(code));
         }
+    }
+
+    /// The network is out of the ordinary: whoever listens is told.
+    pub fn tell_anomaly(&self, anomaly: Anomaly) {
+        self.update(|state| state.anomalies.push(anomaly));
     }
 
     /// Our UDP port, once there is a network.

@@ -12,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use sharekaro_proto::control::{
     event::{Event, Fact, Snapshot},
+    net::Anomaly,
     peer::PresenceBody,
     status::Warning,
 };
@@ -39,6 +40,8 @@ pub struct State {
     pub pairings: PairingTable,
     /// What does not work as it should.
     pub warnings: WarningTable,
+    /// What the monitor found and nobody was told yet; the monitor itself remembers all of it.
+    pub anomalies: Vec<Anomaly>,
 }
 
 /// What does not work as it should, one entry a code.
@@ -80,6 +83,7 @@ impl State {
         facts.extend(self.pairings.drain(&self.peers));
         facts.extend(self.transfers.drain(&self.peers));
         facts.extend(self.messages.drain(&self.peers));
+        facts.extend(self.anomalies.drain(..).map(|anomaly| Fact::AnomalyRecorded(Box::new(anomaly))));
         if std::mem::take(&mut self.warnings.touched) {
             facts.push(Fact::WarningsChanged(self.warnings.list.clone()));
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sharekaro_proto::control::net::{Anomaly, Counters};
 
 use super::counters::NETWORK_CSV_HEADER;
@@ -23,12 +23,21 @@ const LARGEST: u64 = 16 << 20;
 const ASIDE: u32 = 3;
 
 /// How the file is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub enum Mode {
     /// The last rows, as a whole.
     Replace,
     /// All rows; put aside when it is large.
     Append,
+}
+
+/// Where the file is, and how it is kept.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Target {
+    /// An absolute path.
+    pub path: PathBuf,
+    /// As a whole, or row after row.
+    pub mode: Mode,
 }
 
 /// The latest rows, and where they go.
@@ -37,7 +46,7 @@ pub struct NetworkCsv {
     rows: VecDeque<String>,
     /// Rows that are not in the file yet, for appending.
     new: usize,
-    target: Option<(PathBuf, Mode)>,
+    target: Option<Target>,
     ticks: u32,
 }
 
@@ -58,14 +67,25 @@ impl NetworkCsv {
         self.new = 0;
     }
 
-    /// Writes there from now on, and at once.
-    pub fn start(&mut self, path: &Path, mode: Mode, anomalies: &[Anomaly]) -> io::Result<()> {
-        (self.target, self.ticks, self.new) = (Some((path.into(), mode)), 0, self.rows.len());
+    /// Writes there from now on, and at once; without a target, no more.
+    pub fn write_to(&mut self, target: Option<Target>, anomalies: &[Anomaly]) -> io::Result<()> {
+        (self.target, self.ticks, self.new) = (target, 0, self.rows.len());
         let written = self.write(anomalies);
         if written.is_err() {
             self.target = None;
         }
         written
+    }
+
+    /// Goes on where it was told to write before a restart, once there is something to write.
+    pub fn go_on(&mut self, target: Option<Target>) {
+        self.target = target;
+    }
+
+    /// Where it is written, if it is.
+    #[must_use]
+    pub const fn target(&self) -> Option<&Target> {
+        self.target.as_ref()
     }
 
     /// Called each second; writes each fifth.
@@ -79,7 +99,7 @@ impl NetworkCsv {
     }
 
     fn write(&mut self, anomalies: &[Anomaly]) -> io::Result<()> {
-        let Some((path, mode)) = &self.target else { return Ok(()) };
+        let Some(Target { path, mode }) = &self.target else { return Ok(()) };
         match mode {
             Mode::Replace => replace(path, &format!("{NETWORK_CSV_HEADER}\n{}", String::from_iter(self.rows.iter().map(String::as_str)))),
             Mode::Append => append(path, self.rows.iter().skip(self.rows.len().saturating_sub(self.new))),
@@ -164,7 +184,7 @@ mod tests {
         let mut csv = NetworkCsv::default();
         pushed(&mut csv, 400);
 
-        csv.start(&path, Mode::Replace, &[]).expect("written");
+        csv.write_to(Some(Target { path: path.clone(), mode: Mode::Replace }), &[]).expect("written");
 
         let text = fs::read_to_string(&path).expect("there");
         assert_eq!(text.lines().next(), Some(NETWORK_CSV_HEADER));
@@ -178,7 +198,7 @@ mod tests {
         let path = folder.path().join("Network.csv");
         let mut csv = NetworkCsv::default();
         pushed(&mut csv, 2);
-        csv.start(&path, Mode::Append, &[]).expect("written");
+        csv.write_to(Some(Target { path: path.clone(), mode: Mode::Append }), &[]).expect("written");
 
         for _ in 0..2 {
             pushed(&mut csv, 5);
@@ -194,7 +214,7 @@ mod tests {
     fn a_folder_that_is_not_there_is_told_and_nothing_is_left() {
         let folder = tempfile::tempdir().expect("a folder");
 
-        let refused = NetworkCsv::default().start(&folder.path().join("no/Network.csv"), Mode::Replace, &[]);
+        let refused = NetworkCsv::default().write_to(Some(Target { path: folder.path().join("no/Network.csv"), mode: Mode::Replace }), &[]);
 
         assert!(refused.is_err());
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);

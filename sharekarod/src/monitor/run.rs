@@ -1,43 +1,42 @@
-//! The monitor while it runs: a second is read, judged and kept. Others hold a cheap handle with questions; one
-//! listener is told of anomalies and publishes them; the detectors themselves know no clock and no file.
+//! The monitor while it runs: a second is read, judged and kept, all of it in one go, so that the machine is woken once.
+//! Others hold a cheap handle with questions (`questions.rs`); one listener is told of anomalies and of what is in the
+//! way, and publishes it. The detectors themselves know no clock and no file.
 
 use std::{
     collections::HashMap,
-    io,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use sharekaro_proto::control::net::{Anomalies, Anomaly, History as HistoryReply, Interface, Interfaces};
+use sharekaro_proto::control::net::Anomaly;
 use tokio::{
-    sync::{mpsc, watch},
-    task::JoinSet,
+    sync::mpsc,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    captures::Captures,
     counters::{Kernel, Steps},
     detect::{
-        finding::{Finding, Lesson},
+        finding::Finding,
         incidents::{Change, Incidents},
-        rules::{Profiles, Rules, event::Event},
+        rules::{Profiles, Rules},
         traffic::TrafficDetector,
     },
     history::{History, HistoryError},
-    network_csv::{Mode, NetworkCsv},
+    network_csv::{NetworkCsv, Target},
     sample::Reading,
-    sources,
+    sources::Sources,
 };
 
 const EVERY: Duration = Duration::from_secs(1);
-/// Seconds between two writes of the history.
+/// Seconds between two writes of the history, and writes between two of what the detectors know.
 const FLUSH_EVERY: u64 = 60;
-/// Events on their way; a source that is faster waits.
-const EVENTS: usize = 1024;
-/// Anomalies that the listener may be behind; beyond, it finds the rest in `anomalies()`.
+const LEARNT_EVERY: u64 = 5;
+/// Notices that the listener may be behind; beyond, it finds anomalies in `anomalies()`.
 const BEHIND: usize = 256;
 /// Detectors kept for interfaces that were watched once.
 const MOST_DETECTORS: usize = 16;
@@ -55,36 +54,61 @@ impl Default for Config {
     }
 }
 
-#[derive(Default)]
-struct State {
-    readings: Vec<Reading>,
-    watched: Option<Arc<str>>,
-    steps: Steps,
-    detectors: HashMap<Arc<str>, TrafficDetector>,
-    rules: Rules,
-    incidents: Incidents,
-    csv: NetworkCsv,
-    warnings: Vec<(&'static str, String)>,
-    unsaved: bool,
+/// What the monitor tells of its own accord.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Notice {
+    /// Something is out of the ordinary, or worse than it was said to be.
+    Anomaly(Box<Anomaly>),
+    /// From now on this cannot be watched.
+    Trouble {
+        /// For programs.
+        code: &'static str,
+        /// In a sentence.
+        message: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// It can be watched (again).
+    Resolved {
+        /// As it was told.
+        code: &'static str,
+    },
 }
 
-struct Shared {
-    config: Config,
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) readings: Vec<Reading>,
+    pub(super) watched: Option<Arc<str>>,
+    pub(super) steps: Steps,
+    pub(super) detectors: HashMap<Arc<str>, TrafficDetector>,
+    pub(super) rules: Rules,
+    pub(super) incidents: Incidents,
+    pub(super) csv: NetworkCsv,
+    /// What is in the way, by code, so that it is told once.
+    troubles: HashMap<&'static str, String>,
+    pub(super) unsaved: bool,
+}
+
+pub(super) struct Shared {
+    pub(super) config: Config,
     state: Mutex<State>,
     history: Mutex<History>,
-    told: mpsc::Sender<Anomaly>,
-    events: mpsc::Sender<Event>,
+    told: mpsc::Sender<Notice>,
+    pub(super) captures: Captures,
 }
 
 /// Questions to the monitor, and what it tells. Cheap to clone.
 #[derive(Clone)]
-pub struct Monitor(Arc<Shared>);
+pub struct Monitor(pub(super) Arc<Shared>);
 
 /// The handle, what it tells, and its work.
-pub type Started<Work> = (Monitor, mpsc::Receiver<Anomaly>, Work);
+pub type Started<Work> = (Monitor, mpsc::Receiver<Notice>, Work);
 
-/// Starts the monitor with its file at `store`: its handle, the anomalies as they begin or worsen, for the one who
-/// publishes them, and the work itself, which ends when `shutdown` is cancelled and all is written.
+/// Starts the monitor with its file at `store`: its handle, what it notices, for the one who publishes it, and the work
+/// itself, which ends when `shutdown` is cancelled and all is written.
+///
+/// # Errors
+/// The file cannot be opened or read.
 pub fn start(
     config: Config,
     store: &Path,
@@ -92,72 +116,50 @@ pub fn start(
 ) -> Result<Started<impl Future<Output = ()> + Send + use<>>, HistoryError> {
     let history = History::open(store)?;
     let detectors: HashMap<String, TrafficDetector> = history.load("traffic")?;
-    let state = State {
+    let mut state = State {
         detectors: detectors.into_iter().map(|(interface, detector)| (Arc::from(interface), detector)).collect(),
         rules: Rules::new(history.load::<Profiles>("profiles")?),
         incidents: history.load("incidents")?,
         ..State::default()
     };
+    state.csv.go_on(history.load::<Option<Target>>("network_csv")?);
     let (told, listener) = mpsc::channel(BEHIND);
-    let (events, received) = mpsc::channel(EVENTS);
-    let shared = Shared { config, state: Mutex::new(state), history: Mutex::new(history), told, events };
+    let shared = Shared { config, state: Mutex::new(state), history: Mutex::new(history), told, captures: Captures::default() };
     let monitor = Monitor(Arc::new(shared));
-    Ok((monitor.clone(), listener, monitor.run(received, shutdown)))
+    Ok((monitor.clone(), listener, monitor.run(shutdown)))
 }
 
 impl Monitor {
-    async fn run(self, mut events: mpsc::Receiver<Event>, shutdown: CancellationToken) {
-        let (watched, _) = watch::channel(None);
-        let mut sources = self.sources(&watched, &shutdown);
-        let (began, zone, mut ticks, mut round) = (Instant::now(), TimeZone::system(), interval(EVERY), 0u64);
+    async fn run(self, shutdown: CancellationToken) {
+        let (mut sources, began, zone, mut ticks, mut round) = (Sources::open(), Instant::now(), TimeZone::system(), interval(EVERY), 0u64);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-        let mut kernel = match Kernel::open() {
-            Ok(kernel) => Some(kernel),
-            Err(error) => {
-                self.warn("counters", &error);
-                None
-            }
-        };
+        let mut kernel = Kernel::open().inspect_err(|error| self.trouble("counters_unavailable", error, "")).ok();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                Some(event) = events.recv() => self.judge(&event, Timestamp::now()),
-                _ = ticks.tick() => {
-                    if let Some(kernel) = &mut kernel {
-                        self.second(kernel, Timestamp::now(), began.elapsed(), &zone);
-                        watched.send_if_modified(|known| change(known, self.state().watched.clone()));
-                    }
-                    round += 1;
-                    if round.is_multiple_of(FLUSH_EVERY) || self.state().unsaved {
-                        self.keep().await;
-                    }
-                }
+                _ = ticks.tick() => {}
+            }
+            if let Some(kernel) = &mut kernel {
+                self.second(kernel, &mut sources, Timestamp::now(), began.elapsed(), &zone);
+            }
+            round += 1;
+            if round.is_multiple_of(FLUSH_EVERY) || self.state().unsaved {
+                self.keep(round.is_multiple_of(FLUSH_EVERY * LEARNT_EVERY)).await;
             }
         }
-        sources.shutdown().await;
-        self.keep().await;
+        self.keep(true).await;
     }
 
-    fn sources(&self, watched: &watch::Sender<Option<Arc<str>>>, shutdown: &CancellationToken) -> JoinSet<()> {
-        let mut sources = JoinSet::new();
-        let (monitor, events) = (self.clone(), self.0.events.clone());
-        let lan = sources::lan::run(watched.subscribe(), events.clone(), shutdown.clone());
-        sources.spawn(async move {
-            if let Err(error) = lan.await {
-                monitor.warn("lan", &error);
-            }
-        });
-        sources.spawn(sources::probe::run(watched.subscribe(), events, shutdown.clone()));
-        sources
-    }
-
-    /// Reads the counters and judges the second.
-    fn second(&self, kernel: &mut Kernel, now: Timestamp, ticks: Duration, zone: &TimeZone) {
-        let readings = match kernel.read() {
+    /// Reads the counters, looks at every source, and judges the second.
+    fn second(&self, kernel: &mut Kernel, sources: &mut Sources, now: Timestamp, ticks: Duration, zone: &TimeZone) {
+        let mut readings = match kernel.read() {
             Ok(readings) => readings,
-            Err(error) => return self.warn("counters", &error),
+            Err(error) => return self.trouble("counters_unavailable", &error, ""),
         };
-        let watched = kernel.watched(&readings);
+        sources.mark(&mut readings);
+        let watched = sources.watched(&readings, self.state().watched.as_deref());
+        let events = sources.second(watched.as_deref());
+        sources.troubles().into_iter().for_each(|trouble| self.tell(trouble));
         let mut guard = self.state();
         let state = &mut *guard;
         let samples = state.steps.push(&readings, now, ticks);
@@ -165,7 +167,6 @@ impl Monitor {
             state.csv.clear();
             state.watched.clone_from(&watched);
         }
-        let mut findings = Vec::new();
         if let Some(interface) = watched {
             let reading = readings.iter().find(|reading| reading.interface == interface);
             reading.iter().for_each(|reading| state.csv.push(now, zone, &reading.counters));
@@ -176,7 +177,8 @@ impl Monitor {
             let detector = state.detectors.entry(interface.clone()).or_default();
             let warm_up = self.0.config.warm_up.as_secs_f64();
             let own = samples.iter().filter(|sample| sample.interface == interface);
-            findings.extend(own.flat_map(|sample| detector.push(sample, warm_up)));
+            let mut findings: Vec<Finding> = own.flat_map(|sample| detector.push(sample, warm_up)).collect();
+            findings.extend(events.iter().flat_map(|event| state.rules.push(event, now)));
             self.record(state, &interface, findings);
         }
         state.readings = readings;
@@ -185,17 +187,9 @@ impl Monitor {
         drop(guard);
         self.history().push(&samples);
         match written {
-            Ok(()) => self.clear("network_csv"),
-            Err(error) => self.warn("network_csv", &error),
+            Ok(()) => self.resolved("network_csv"),
+            Err(error) => self.trouble("network_csv", &error, "sharectl net csv --stop, or sharectl net csv with another path"),
         }
-    }
-
-    fn judge(&self, event: &Event, now: Timestamp) {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let findings = state.rules.push(event, now);
-        let interface = state.watched.clone().unwrap_or_else(|| Arc::from(""));
-        self.record(state, &interface, findings);
     }
 
     fn record(&self, state: &mut State, interface: &Arc<str>, findings: Vec<Finding>) {
@@ -203,144 +197,83 @@ impl Monitor {
             if let Change::Began(anomaly) | Change::Worsened(anomaly) = state.incidents.push(interface, finding) {
                 tracing::info!(id = anomaly.id, kind = ?anomaly.kind, severity = ?anomaly.severity, "{}", anomaly.explanation);
                 state.unsaved = true;
-                // Nobody listens, or slowly: that is no error, and the table has it.
-                let _ = self.0.told.try_send(anomaly);
+                self.tell(Notice::Anomaly(Box::new(anomaly)));
             }
         }
     }
 
     /// Writes everything down, away from the threads that serve.
-    async fn keep(&self) {
+    async fn keep(&self, learnt: bool) {
         let monitor = self.clone();
-        let kept = tokio::task::spawn_blocking(move || monitor.write(Timestamp::now())).await;
+        let kept = tokio::task::spawn_blocking(move || monitor.write(Timestamp::now(), learnt)).await;
         match kept {
-            Ok(Ok(())) => self.clear("history"),
-            Ok(Err(error)) => self.warn("history", &error),
-            Err(error) => self.warn("history", &error),
+            Ok(Ok(())) => self.resolved("net_history"),
+            Ok(Err(error)) => self.trouble("net_history", &error, "what was measured waits in memory; free some space in the state folder"),
+            Err(error) => self.trouble("net_history", &error, ""),
         }
     }
 
-    fn write(&self, now: Timestamp) -> Result<(), HistoryError> {
-        let (detectors, profiles, incidents) = {
+    fn write(&self, now: Timestamp, learnt: bool) -> Result<(), HistoryError> {
+        let (detectors, profiles, incidents, target) = {
             let mut state = self.state();
-            state.unsaved = false;
             let detectors: HashMap<String, TrafficDetector> =
                 state.detectors.iter().map(|(name, detector)| (name.to_string(), detector.clone())).collect();
-            (detectors, state.rules.profiles.clone(), state.incidents.clone())
+            let unsaved = std::mem::take(&mut state.unsaved);
+            let told = unsaved.then(|| (state.incidents.clone(), state.csv.target().cloned()));
+            let (incidents, target) = told.unzip();
+            ((learnt || unsaved).then_some(detectors), (learnt || unsaved).then(|| state.rules.profiles.clone()), incidents, target)
         };
         let mut history = self.history();
         history.flush(now)?;
-        history.save("traffic", &detectors)?;
-        history.save("profiles", &profiles)?;
-        history.save("incidents", &incidents)
+        detectors.iter().try_for_each(|it| history.save("traffic", it))?;
+        profiles.iter().try_for_each(|it| history.save("profiles", it))?;
+        target.iter().try_for_each(|it| history.save("network_csv", it))?;
+        incidents.iter().try_for_each(|it| history.save("incidents", it))
     }
 
-    /// Every interface with its totals.
-    #[must_use]
-    pub fn interfaces(&self) -> Interfaces {
-        let state = self.state();
-        let one = |reading: &Reading| Interface {
-            name: reading.interface.to_string(),
-            up: reading.up,
-            watched: state.watched.as_ref() == Some(&reading.interface),
-            counters: reading.counters,
-        };
-        Interfaces { interfaces: state.readings.iter().map(one).collect() }
-    }
-
-    /// What passed on an interface (the watched one where none is named) since then; `None` where it was never seen.
-    pub fn history_of(&self, interface: Option<&str>, since: Timestamp) -> Result<Option<HistoryReply>, HistoryError> {
-        let watched = self.state().watched.clone();
-        let Some(interface) = interface.or(watched.as_deref()) else { return Ok(None) };
-        let samples = self.history().since(interface, since, Timestamp::now())?;
-        Ok(samples.map(|samples| HistoryReply { interface: interface.to_owned(), samples }))
-    }
-
-    /// All incidents, oldest first.
-    #[must_use]
-    pub fn anomalies(&self) -> Anomalies {
-        Anomalies { anomalies: self.state().incidents.iter().cloned().collect() }
-    }
-
-    /// One incident.
-    #[must_use]
-    pub fn anomaly(&self, id: &str) -> Option<Anomaly> {
-        self.state().incidents.get(id).cloned()
-    }
-
-    /// Takes an incident as normal: this level, this pause, this device; not more. `None` where there is no such one.
-    #[must_use]
-    pub fn acknowledge(&self, id: &str) -> Option<Anomaly> {
-        let mut state = self.state();
-        let (anomaly, lesson) = state.incidents.acknowledge(id)?;
-        match &lesson {
-            Lesson::Belongs(belonging) => state.rules.accept(belonging),
-            lesson => {
-                if let Some(detector) = state.detectors.get_mut(anomaly.interface.as_str()) {
-                    detector.accept(lesson);
-                }
-            }
-        }
-        state.unsaved = true;
-        Some(anomaly)
-    }
-
-    /// Writes `Network.csv` there from now on, and at once.
-    pub fn write_csv(&self, path: &Path, mode: Mode) -> io::Result<()> {
-        let mut guard = self.state();
-        let state = &mut *guard;
-        let anomalies: Vec<Anomaly> = state.incidents.iter().cloned().collect();
-        state.csv.start(path, mode, &anomalies)
-    }
-
-    /// For further sources, as captured packets: what they notice on the watched interface.
-    #[must_use]
-    pub fn events(&self) -> mpsc::Sender<Event> {
-        self.0.events.clone()
-    }
-
-    /// What cannot be watched, in sentences, by source.
-    #[must_use]
-    pub fn warnings(&self) -> Vec<(&'static str, String)> {
-        self.state().warnings.clone()
-    }
-
-    fn warn(&self, source: &'static str, error: &dyn std::error::Error) {
-        let text = match error.source() {
+    fn trouble(&self, code: &'static str, error: &dyn std::error::Error, hint: &'static str) {
+        let message = match error.source() {
             Some(cause) => format!("{error}: {cause}"),
             None => error.to_string(),
         };
-        let mut state = self.state();
-        if state.warnings.iter().all(|(known, said)| *known != source || *said != text) {
-            tracing::warn!(source, "{text}");
-            state.warnings.retain(|(known, _)| *known != source);
-            state.warnings.push((source, text));
+        self.tell(Notice::Trouble { code, message, hint });
+    }
+
+    fn resolved(&self, code: &'static str) {
+        self.tell(Notice::Resolved { code });
+    }
+
+    /// Tells whoever listens; the same trouble once.
+    fn tell(&self, notice: Notice) {
+        let news = match &notice {
+            Notice::Anomaly(_) => true,
+            Notice::Trouble { code, message, .. } => {
+                let before = self.state().troubles.insert(code, message.clone());
+                before.as_ref() != Some(message)
+            }
+            Notice::Resolved { code } => self.state().troubles.remove(code).is_some(),
+        };
+        if news {
+            // Nobody listens, or slowly: that is no error, and the table of anomalies has it.
+            let _ = self.0.told.try_send(notice);
         }
     }
 
-    fn clear(&self, source: &'static str) {
-        self.state().warnings.retain(|(known, _)| *known != source);
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn history(&self) -> MutexGuard<'_, History> {
+    pub(super) fn history(&self) -> MutexGuard<'_, History> {
         self.0.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn change(known: &mut Option<Arc<str>>, now: Option<Arc<str>>) -> bool {
-    let other = *known != now;
-    *known = now;
-    other
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
     use sharekaro_proto::control::net::AnomalyKind;
+
+    use super::*;
+    use crate::monitor::detect::rules::event::Event;
 
     #[tokio::test]
     async fn a_running_monitor_counts_tells_and_remembers() {
@@ -349,8 +282,17 @@ mod tests {
         let (monitor, mut told, running) = start(Config::default(), &store, shutdown.clone()).expect("started");
         let running = tokio::spawn(running);
 
-        monitor.events().send(Event::Forged).await.expect("it listens");
-        let anomaly = told.recv().await.expect("told");
+        {
+            let mut state = monitor.state();
+            let findings = state.rules.push(&Event::Forged, Timestamp::now());
+            monitor.record(&mut state, &"wlan0".into(), findings);
+        }
+        let anomaly = loop {
+            match told.recv().await.expect("told") {
+                Notice::Anomaly(anomaly) => break anomaly,
+                _ => continue,
+            }
+        };
         assert_eq!(anomaly.kind, AnomalyKind::ForgedDeauthentication);
         assert!(monitor.acknowledge(&anomaly.id).is_some() && monitor.acknowledge("none").is_none());
         while monitor.interfaces().interfaces.is_empty() {

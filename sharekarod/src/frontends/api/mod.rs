@@ -8,6 +8,7 @@ mod codes;
 mod events;
 mod inbox;
 mod messages;
+mod net;
 mod pairing;
 mod peers;
 mod pipes;
@@ -28,7 +29,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes as each};
 
 use self::body::Failure;
-use crate::engine::Engine;
+use crate::{engine::Engine, monitor::Monitor};
 
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 1 << 20;
@@ -47,12 +48,13 @@ struct Description;
 #[derive(Clone)]
 struct Door {
     engine: Engine,
+    monitor: Option<Monitor>,
     shutdown: CancellationToken,
     description: Bytes,
 }
 
-/// All routes.
-pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
+/// All routes. Without a monitor those of the network say that it is switched off.
+pub fn router(engine: Engine, monitor: Option<Monitor>, shutdown: CancellationToken) -> Router {
     let (router, description) = described();
     let description = serde_json::to_vec(&description).unwrap_or_default(); // our own types: they are JSON
     router
@@ -63,7 +65,7 @@ pub fn router(engine: Engine, shutdown: CancellationToken) -> Router {
             Failure(ErrorBody::new(ErrorCode::Usage, "this path does not take this method").hint("GET /v1/openapi.json tells which"))
         })
         .layer(axum::extract::DefaultBodyLimit::max(BODY_MAX))
-        .with_state(Door { engine, shutdown, description: description.into() })
+        .with_state(Door { engine, monitor, shutdown, description: description.into() })
 }
 
 /// This API as OpenAPI 3.
@@ -130,6 +132,19 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(inbox::inbox))
         .routes(each!(inbox::accept))
         .routes(each!(inbox::decline))
+        .routes(each!(net::interfaces))
+        .routes(each!(net::history))
+        .routes(each!(net::write_csv, net::end_csv))
+        .routes(each!(net::anomalies))
+        .routes(each!(net::anomaly))
+        .routes(each!(net::normal))
+        .routes(each!(net::networks))
+        .routes(each!(net::forget))
+        .routes(each!(net::replay))
+        .routes(each!(net::scores))
+        .routes(each!(net::packets))
+        .routes(each!(net::begin_capture))
+        .routes(each!(net::capture, net::end_capture))
 }
 
 /// The description of the API as it is committed.

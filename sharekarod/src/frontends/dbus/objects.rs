@@ -114,7 +114,7 @@ impl Objects {
             Fact::IdentityAlarm(alarm) => self.tell_alarm(alarm).await?,
             Fact::TransferChanged(transfer) => self.show_transfer(transfer, News::Yes).await?,
             Fact::WarningsChanged(warnings) => self.show_warnings(warnings, News::Yes).await?,
-            Fact::MessageReceived(_) | Fact::MessageChanged(_) => {} // not on the bus
+            Fact::MessageReceived(_) | Fact::MessageChanged(_) | Fact::AnomalyRecorded(_) => {} // not on the bus
         }
         self.count();
         Ok(())

@@ -1,13 +1,12 @@
 //! The kernel's totals, from `/proc/net/dev` of our own network namespace: one small file for all interfaces.
 //!
-//! sysfs, and with it every library that reads there, belongs to the namespace that mounted it. That an interface can
-//! carry packets and which is the default route's stand in `/proc/net` as well.
+//! sysfs, and with it every library that reads there, belongs to the namespace that mounted it. Whether an interface can
+//! carry packets does not stand here.
 
 use std::{
     fs::File,
     io::{Read, Seek},
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use sharekaro_proto::control::net::Counters;
@@ -17,8 +16,6 @@ use crate::monitor::sample::Reading;
 
 /// The kernel's table is a line an interface; this holds thousands.
 const LARGEST: u64 = 1 << 20;
-/// IFF_UP | IFF_RUNNING of a route's interface: RTF_UP, and RTF_GATEWAY for the default route.
-const ROUTE_UP_GATEWAY: u32 = 0x3;
 
 /// The counters cannot be read.
 #[derive(Debug, Error)]
@@ -64,16 +61,6 @@ impl Kernel {
         read.map_err(|source| ReadError::Read { path: path(), source })?;
         parse(&self.text).ok_or_else(|| ReadError::Form(path()))
     }
-
-    /// The interface to watch: the Wi-Fi one, otherwise the default route's, otherwise the first that is no loopback.
-    pub fn watched(&self, readings: &[Reading]) -> Option<Arc<str>> {
-        let text = |name: &str| std::fs::read_to_string(self.directory.join(name)).unwrap_or_default();
-        let named = |name: &str| readings.iter().find(|reading| &*reading.interface == name).map(|reading| reading.interface.clone());
-        wireless(&text("wireless"))
-            .and_then(named)
-            .or_else(|| default_route(&text("route")).and_then(named))
-            .or_else(|| readings.iter().find(|reading| &*reading.interface != "lo").map(|reading| reading.interface.clone()))
-    }
 }
 
 fn parse(text: &str) -> Option<Vec<Reading>> {
@@ -101,23 +88,6 @@ fn line(line: &str) -> Option<Reading> {
     Some(Reading { interface: name.trim().into(), up: true, counters })
 }
 
-/// The first interface of `/proc/net/wireless`, after two lines of titles.
-fn wireless(text: &str) -> Option<&str> {
-    text.lines().nth(2).and_then(|line| line.split_once(':')).map(|(name, _)| name.trim())
-}
-
-/// The interface of the default route with the smallest metric.
-fn default_route(text: &str) -> Option<&str> {
-    let routes = text.lines().skip(1).filter_map(|line| {
-        let columns: Vec<&str> = line.split_ascii_whitespace().collect();
-        let (name, destination, flags, metric, mask) =
-            (columns.first()?, columns.get(1)?, columns.get(3)?, columns.get(6)?, columns.get(7)?);
-        let default = *destination == "00000000" && *mask == "00000000" && u32::from_str_radix(flags, 16).ok()? & ROUTE_UP_GATEWAY != 0;
-        default.then_some((metric.parse::<u64>().ok()?, *name))
-    });
-    routes.min().map(|(_, name)| name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -137,14 +107,6 @@ mod tests {
     }
 
     #[test]
-    fn the_default_route_with_the_smallest_metric_is_chosen() {
-        let routes = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\nslow0\t00000000\t0101A8C0\t0003\t0\t0\t600\t00000000\t0\neth1\t00000000\t0101A8C0\t0003\t0\t0\t100\t00000000\t0\neth2\t0001A8C0\t00000000\t0001\t0\t0\t0\t00FFFFFF\t0\n";
-
-        assert_eq!(default_route(routes), Some("eth1"));
-        assert_eq!(default_route("Iface\n"), None);
-    }
-
-    #[test]
     fn our_own_kernel_can_be_read_again_and_again() {
         let mut kernel = Kernel::open().expect("Linux");
 
@@ -153,6 +115,5 @@ mod tests {
 
         assert!(first.iter().any(|reading| &*reading.interface == "lo"));
         assert_eq!(first.len(), second.len());
-        assert_ne!(kernel.watched(&first).as_deref(), Some("lo"));
     }
 }

@@ -1,89 +1,165 @@
 //! Does the gateway answer? Asked each second by an echo request where a plain user may send one, otherwise by a
 //! connection to its name server's port: accepted or refused is an answer, silence is none.
+//!
+//! Nobody waits for the answer. It is looked at a second later, with the time at which the kernel took it in. A
+//! connection tells no such time: then the gateway's delay is not watched, only its silence.
 
 use std::{
-    io,
+    io::{self, ErrorKind, IoSliceMut},
     net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::{Duration, Instant},
+    os::fd::AsRawFd,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, recvmsg, setsockopt, sockopt::ReceiveTimestampns};
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{
-    net::{TcpStream, UdpSocket},
-    sync::{mpsc, watch},
-    time::{MissedTickBehavior, interval, timeout},
-};
-use tokio_util::sync::CancellationToken;
 
-use super::proc;
-use crate::monitor::detect::rules::event::Event;
+use crate::monitor::detect::rules::event::{Answer, Event};
 
-const EVERY: Duration = Duration::from_secs(1);
-/// An answer that takes longer is none.
-const PATIENCE: Duration = Duration::from_millis(800);
 const NAME_SERVER: u16 = 53;
-/// Echo request, code 0; the kernel fills in checksum and identifier of such sockets.
-const ECHO: [u8; 8] = [8, 0, 0, 0, 0, 0, 0, 1];
+/// A gateway that has never answered is asked each second so often, then once in so many seconds.
+const TRIES: u32 = 10;
+const SELDOM: u32 = 30;
+/// Answers that may lie ready: one a second is asked for.
+const MOST_ANSWERS: usize = 16;
 
-/// Probes the watched interface's gateway until shutdown.
-pub(in crate::monitor) async fn run(watched: watch::Receiver<Option<Arc<str>>>, events: mpsc::Sender<Event>, shutdown: CancellationToken) {
-    let mut ticks = interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return,
-            _ = ticks.tick() => {}
+/// Asks one gateway, second after second.
+#[derive(Default)]
+pub(super) struct Probe {
+    gateway: Option<IpAddr>,
+    asked: Option<Question>,
+    seconds: u32,
+    answered: bool,
+}
+
+enum Question {
+    /// An echo request of this number, sent at this time since 1970.
+    Echo { socket: Socket, number: u16, sent: Duration },
+    /// A connection that is being made.
+    Connection(Socket),
+}
+
+impl Probe {
+    /// What became of the last second's question; then the next is asked.
+    pub(super) fn second(&mut self, gateway: Option<IpAddr>) -> Option<Event> {
+        if self.gateway != gateway {
+            *self = Self { gateway, ..Self::default() };
         }
-        let gateway = watched.borrow().clone().and_then(|interface| proc::gateway(&interface));
-        let Some(gateway) = gateway else { continue };
-        let answer = tokio::select! {
-            () = shutdown.cancelled() => return,
-            answer = ask(gateway) => answer,
+        let gateway = gateway.filter(IpAddr::is_ipv4)?;
+        let last = self.asked.take();
+        let answer = last.as_ref().map(Question::answer);
+        self.answered |= answer.is_some_and(|answer| answer != Answer::None);
+        self.seconds = self.seconds.wrapping_add(1);
+        if self.answered || self.seconds <= TRIES || self.seconds.is_multiple_of(SELDOM) {
+            // Without a socket, or a route, nothing was asked: that is no silence of the gateway.
+            self.asked = Question::ask(gateway, last).ok();
+        }
+        answer.map(Event::Probe)
+    }
+}
+
+impl Question {
+    fn ask(gateway: IpAddr, last: Option<Self>) -> io::Result<Self> {
+        let number = self::number(last.as_ref()).wrapping_add(1);
+        let echo = match last {
+            Some(Self::Echo { socket, .. }) => Ok(socket),
+            Some(Self::Connection(_)) => Err(ErrorKind::PermissionDenied.into()),
+            None => echo_socket(gateway),
         };
-        if events.send(Event::Probe(answer)).await.is_err() {
-            return;
+        match echo {
+            Ok(socket) => {
+                let sent = since_1970();
+                // Echo request, code 0; the kernel fills in checksum and identifier of such sockets.
+                socket.send(&[&[8, 0, 0, 0, 0, 0][..], &number.to_be_bytes()].concat())?;
+                Ok(Self::Echo { socket, number, sent })
+            }
+            // Not permitted to this user (net.ipv4.ping_group_range).
+            Err(_) => connect(gateway).map(Self::Connection),
+        }
+    }
+
+    fn answer(&self) -> Answer {
+        match self {
+            Self::Echo { socket, number, sent } => (0..MOST_ANSWERS)
+                .map_while(|_| echo(socket))
+                .find(|(found, _)| found == number)
+                .map_or(Answer::None, |(_, came)| came.and_then(|came| came.checked_sub(*sent)).map_or(Answer::Some, Answer::After)),
+            Self::Connection(socket) => match socket.take_error() {
+                Ok(Some(error)) if error.kind() == ErrorKind::ConnectionRefused => Answer::Some,
+                Ok(None) if socket.peer_addr().is_ok() => Answer::Some,
+                _ => Answer::None,
+            },
         }
     }
 }
 
-async fn ask(gateway: IpAddr) -> Option<Duration> {
-    let began = Instant::now();
-    let answered = match echo_socket(gateway) {
-        Ok(socket) => timeout(PATIENCE, echo(socket, gateway)).await.is_ok_and(|answer| answer.is_ok()),
-        // Not permitted to this user (net.ipv4.ping_group_range).
-        Err(_) => timeout(PATIENCE, TcpStream::connect((gateway, NAME_SERVER))).await.is_ok_and(|answer| match answer {
-            Ok(_) => true,
-            Err(error) => error.kind() == io::ErrorKind::ConnectionRefused,
-        }),
-    };
-    answered.then(|| began.elapsed())
+fn number(last: Option<&Question>) -> u16 {
+    if let Some(Question::Echo { number, .. }) = last { *number } else { 0 }
 }
 
-fn echo_socket(gateway: IpAddr) -> io::Result<UdpSocket> {
-    if gateway.is_ipv6() {
-        return Err(io::ErrorKind::Unsupported.into());
-    }
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+fn echo_socket(gateway: IpAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4))?;
     socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket.into())
+    setsockopt(&socket, ReceiveTimestampns, &true)?;
+    socket.connect(&SocketAddr::new(gateway, 0).into())?;
+    Ok(socket)
 }
 
-async fn echo(socket: UdpSocket, gateway: IpAddr) -> io::Result<()> {
-    socket.connect(SocketAddr::new(gateway, 0)).await?;
-    socket.send(&ECHO).await?;
-    let mut answer = [0; 64];
-    socket.recv(&mut answer).await.map(drop)
+/// The number of the next answer that lies ready, and when the kernel took it in, since 1970.
+fn echo(socket: &Socket) -> Option<(u16, Option<Duration>)> {
+    let mut bytes = [0; 64];
+    let mut space = nix::cmsg_space!(nix::sys::time::TimeSpec);
+    let mut parts = [IoSliceMut::new(&mut bytes)];
+    let message = recvmsg::<()>(socket.as_raw_fd(), &mut parts, Some(&mut space), MsgFlags::MSG_DONTWAIT).ok()?;
+    let came = message.cmsgs().ok().into_iter().flatten().find_map(|part| match part {
+        ControlMessageOwned::ScmTimestampns(at) => Some(Duration::from(at)),
+        _ => None,
+    });
+    bytes.get(6..8).and_then(|number| number.first_chunk().copied()).map(|number| (u16::from_be_bytes(number), came))
+}
+
+fn connect(gateway: IpAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    // Nothing is sent: the end of the last second's connection need not be waited for.
+    socket.set_linger(Some(Duration::ZERO))?;
+    match socket.connect(&SocketAddr::new(gateway, NAME_SERVER).into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket),
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{net::Ipv4Addr, thread};
+
     use super::*;
 
-    #[tokio::test]
-    async fn our_own_machine_answers_and_an_address_of_nobody_does_not() {
-        assert!(ask(IpAddr::from([127, 0, 0, 1])).await.is_some());
-        // Everybody is nobody: the kernel refuses to connect there.
-        assert!(ask(IpAddr::from([255, 255, 255, 255])).await.is_none());
+    const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+    #[test]
+    fn our_own_machine_answers_and_an_address_of_nobody_does_not() {
+        let mut probe = Probe::default();
+        assert_eq!(probe.second(HERE), None);
+        thread::sleep(Duration::from_millis(50));
+        assert!(matches!(probe.second(HERE), Some(Event::Probe(Answer::Some | Answer::After(_)))));
+
+        // TEST-NET-1 (RFC 5737) is nobody's; where there is no route to it, nothing is asked.
+        let nobody = Some(Ipv4Addr::new(192, 0, 2, 1).into());
+        assert_eq!(probe.second(nobody), None);
+        assert!(matches!(probe.second(nobody), None | Some(Event::Probe(Answer::None))));
+        assert_eq!(probe.second(None), None);
+    }
+
+    #[test]
+    fn a_connection_answers_where_echo_requests_are_not_permitted() {
+        let refused = Question::Connection(connect(Ipv4Addr::LOCALHOST.into()).expect("loopback"));
+        thread::sleep(Duration::from_millis(50));
+
+        assert_eq!(refused.answer(), Answer::Some);
     }
 }

@@ -7,6 +7,10 @@ use super::{Profiles, event::Event, finding};
 use crate::monitor::detect::finding::Finding;
 
 pub(super) fn judge(profiles: &mut Profiles, event: &Event, now: Timestamp) -> Option<Finding> {
+    // Before the gateway was heard nobody knows whose network this is, and who is new to it.
+    if profiles.gateway().is_some() && profiles.here_for(now).is_none() {
+        return None;
+    }
     let (address, mac) = match event {
         Event::Neighbour(address, mac) => (address.to_string(), *mac),
         Event::Claim(address, mac) => (address.to_string(), *mac),

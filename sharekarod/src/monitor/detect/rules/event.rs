@@ -132,8 +132,19 @@ pub enum Event {
     Refused(u64),
     /// Broadcasts among all packets of the last second.
     Broadcasts(u64, u64),
-    /// The gateway answered within this time, or not at all.
-    Probe(Option<Duration>),
+    /// How the gateway answered the question of a second ago.
+    Probe(Answer),
+}
+
+/// An answer of the gateway.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Answer {
+    /// It stayed out.
+    None,
+    /// It came, at a time that nobody measured.
+    Some,
+    /// It came after this time.
+    After(Duration),
 }
 
 #[cfg(test)]

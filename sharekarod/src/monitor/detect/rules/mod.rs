@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 use sharekaro_proto::control::net::{AnomalyKind, Severity};
 
 use self::event::Event;
-pub use profile::{Belonging, Profile, Profiles};
+pub use profile::{Belonging, NetworkId, Profile, Profiles};
 
 use super::finding::{Finding, Lesson};
 

@@ -5,7 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 use jiff::Timestamp;
 use sharekaro_proto::control::net::{AnomalyKind, Severity};
 
-use super::{event::Event, finding};
+use super::{
+    event::{Answer, Event},
+    finding,
+};
 use crate::monitor::detect::finding::Finding;
 
 /// Answers remembered: five minutes of one a second.
@@ -20,14 +23,14 @@ const MARGIN: Duration = Duration::from_millis(30);
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Probes {
-    /// The newest first; an answer that stayed out is `None`.
-    answers: VecDeque<Option<Duration>>,
+    /// The newest first.
+    answers: VecDeque<Answer>,
 }
 
 impl Probes {
     pub(super) fn push(&mut self, event: &Event, now: Timestamp) -> Vec<Finding> {
         match event {
-            Event::Probe(answer) if answer.is_some() || !self.answers.is_empty() => {
+            Event::Probe(answer) if *answer != Answer::None || !self.answers.is_empty() => {
                 self.answers.push_front(*answer);
                 self.answers.truncate(MEMORY);
                 [self.lost(now), self.late(now)].into_iter().flatten().collect()
@@ -41,10 +44,10 @@ impl Probes {
     }
 
     fn lost(&self, now: Timestamp) -> Option<Finding> {
-        let lost = self.answers.iter().take(LOST.1).filter(|answer| answer.is_none()).count();
-        let answered = self.answers.iter().flatten().count();
+        let lost = self.answers.iter().take(LOST.1).filter(|answer| **answer == Answer::None).count();
+        let answered = self.answers.iter().filter(|answer| **answer != Answer::None).count();
         // Where most were lost before, too, this is how it always is: nothing happened.
-        let before = self.answers.iter().skip(LOST.1).filter(|answer| answer.is_none()).count();
+        let before = self.answers.iter().skip(LOST.1).filter(|answer| **answer == Answer::None).count();
         let usual = before * LOST.1 >= LOST.0 * self.answers.len().saturating_sub(LOST.1) && self.answers.len() > 2 * LOST.1;
         (lost >= LOST.0 && answered >= LOST.0 && !usual).then(|| {
             let all = self.answers.len().min(LOST.1);
@@ -55,11 +58,12 @@ impl Probes {
     }
 
     fn late(&self, now: Timestamp) -> Option<Finding> {
-        let mut usual: Vec<Duration> = self.answers.iter().skip(LATE).flatten().copied().collect();
+        let mut usual: Vec<Duration> = self.answers.iter().skip(LATE).filter_map(Answer::after).collect();
         usual.sort_unstable();
         let median = *usual.get(usual.len() / 2).filter(|_| usual.len() >= KNOWN)?;
         let bound = (median * TIMES).max(median + MARGIN);
-        let fastest = self.answers.iter().take(LATE).try_fold(Duration::MAX, |fastest, answer| answer.map(|answer| fastest.min(answer)))?;
+        let fastest =
+            self.answers.iter().take(LATE).try_fold(Duration::MAX, |fastest, answer| answer.after().map(|answer| fastest.min(answer)))?;
         (fastest > bound).then(|| {
             let (fastest, median) = (fastest.as_secs_f64() * 1e3, median.as_secs_f64() * 1e3);
             let explanation =
@@ -69,13 +73,19 @@ impl Probes {
     }
 }
 
+impl Answer {
+    const fn after(&self) -> Option<Duration> {
+        if let Self::After(time) = self { Some(*time) } else { None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Rules, testing::*};
     use super::*;
 
     fn answer(millis: u64) -> Event {
-        Event::Probe(Some(Duration::from_millis(millis)))
+        Event::Probe(Answer::After(Duration::from_millis(millis)))
     }
 
     fn after(calm: i64, odd: &[Event]) -> Vec<(AnomalyKind, Severity)> {
@@ -86,20 +96,20 @@ mod tests {
 
     #[test]
     fn three_lost_answers_in_a_row_are_told() {
-        let found = after(15, &[Event::Probe(None), Event::Probe(None), Event::Probe(None)]);
+        let found = after(15, &[Event::Probe(Answer::None), Event::Probe(Answer::None), Event::Probe(Answer::None)]);
 
         assert_eq!(found, [(AnomalyKind::GatewayLoss, Severity::Medium)]);
-        assert_eq!(after(15, &[Event::Probe(None), answer(2), Event::Probe(None), answer(2)]), []);
+        assert_eq!(after(15, &[Event::Probe(Answer::None), answer(2), Event::Probe(Answer::None), answer(2)]), []);
     }
 
     #[test]
     fn a_gateway_that_never_answers_is_not_told() {
-        assert_eq!(after(0, &[const { Event::Probe(None) }; 30]), []);
+        assert_eq!(after(0, &[const { Event::Probe(Answer::None) }; 30]), []);
     }
 
     #[test]
     fn answers_that_come_late_again_and_again_are_told() {
-        let late = [const { Event::Probe(Some(Duration::from_millis(60))) }; 5];
+        let late = [const { Event::Probe(Answer::After(Duration::from_millis(60))) }; 5];
 
         assert_eq!(after(15, &late), [(AnomalyKind::GatewayDelay, Severity::Low)]);
         assert_eq!(after(15, &late[..4]), []);

@@ -37,7 +37,7 @@ pub enum Belonging {
 
 /// The number of a network's profile.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]
-pub struct NetworkId(u64);
+pub struct NetworkId(pub u64);
 
 /// A network's name on the air.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -217,8 +217,9 @@ impl Profiles {
         }
     }
 
-    /// Forgets a network: it will be learnt anew. Already forgotten is not an error.
-    pub fn forget(&mut self, id: NetworkId) {
+    /// Forgets a network: it will be learnt anew. Whether it was known.
+    pub fn forget(&mut self, id: NetworkId) -> bool {
+        let known = self.networks.iter().any(|profile| profile.id == id);
         let name = self.networks.iter().find(|profile| profile.id == id).and_then(|profile| profile.name.clone());
         self.networks.retain(|profile| profile.id != id);
         if let Some(name) = name.filter(|name| self.networks.iter().all(|profile| profile.name.as_ref() != Some(name))) {
@@ -227,6 +228,7 @@ impl Profiles {
         if self.here.network == Some(id) {
             self.here.network = None;
         }
+        known
     }
 
     /// Every network that was learnt.

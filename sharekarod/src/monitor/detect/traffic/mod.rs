@@ -89,6 +89,12 @@ impl TrafficDetector {
         (of(0), of(1))
     }
 
+    /// Seconds watched.
+    #[must_use]
+    pub const fn watched(&self) -> f64 {
+        self.watched
+    }
+
     /// Teaches every level; the first that is exceeded, once the warm-up is over: the plainer figures come first.
     fn records(&mut self, warm: bool) -> Option<Over> {
         let means = [self.latest.mean(10), self.latest.mean(120)];
