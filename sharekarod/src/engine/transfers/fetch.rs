@@ -19,7 +19,7 @@ use super::{
     delta::Recipes,
     jobs::Reserved,
     plan::{Pieces, Remaining, Work},
-    pull::{Counters, Stop, blocking, granted, kind_of, odd, read, read_piece, zeroes},
+    pull::{Counters, Stop, blocking, granted, kind_of, odd, read_piece, zeroes},
 };
 use crate::{
     engine::Engine,
@@ -198,7 +198,7 @@ async fn pack(fetch: &Fetch, mut files: Vec<(u32, u64)>) -> Result<(), Stop> {
         let (reply, mut body) = fetch.source()?.request(ask).await?;
         fetch.counters.gauge.heard(reply.figures);
         granted(reply)?;
-        let mut page: Bytes = read(&mut body).await?.into();
+        let mut page = Bytes::from_owner(read_piece(&fetch.engine, &mut body).await?);
         drop(asked);
         let mut got = Vec::new();
         while page.has_remaining() {

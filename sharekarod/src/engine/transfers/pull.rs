@@ -451,7 +451,7 @@ pub async fn read(body: &mut Body) -> Result<Vec<u8>, SessionError> {
     Ok(bytes)
 }
 
-/// The same, of a piece.
+/// The same, of a piece or a pack.
 pub async fn read_piece(engine: &Engine, body: &mut Body) -> Result<Buffer, SessionError> {
     let mut buffer = engine.inner.jobs.buffers.take();
     buffer.clear();

@@ -74,9 +74,10 @@ impl Engine {
 
     /// Many small files, whole: as many of those asked for as fit into one page.
     pub(crate) async fn serve_pack(&self, session: &Session, asked: PackRequest) -> Answer {
+        let mut body = self.inner.jobs.buffers.take();
         self.serve(session, &asked.key, move |source| {
             let began = Instant::now();
-            let mut body = Vec::with_capacity(PAGE_MAX / 2);
+            body.clear();
             let mut count = 0;
             let mut cursor = source.tree.manifest().cursor();
             let mut buffer = Vec::new();
@@ -98,7 +99,7 @@ impl Engine {
                 buffer = bytes;
                 count += 1;
             }
-            Ok(Answer::with_body(reply::Kind::Pack(PackPage { count, read_us: micros(began) }), body))
+            Ok(Answer::with_body(reply::Kind::Pack(PackPage { count, read_us: micros(began) }), Bytes::from_owner(body)))
         })
         .await
     }
