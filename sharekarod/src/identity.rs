@@ -140,6 +140,11 @@ impl Identity {
         pkcs8(&self.seed)
     }
 
+    /// A key of its own for one purpose, the same after each start; it tells nothing of our private key.
+    pub(crate) fn derived_key(&self, purpose: &'static str) -> [u8; 32] {
+        blake3::derive_key(purpose, &self.seed)
+    }
+
     /// Our Ed25519 signature over `message`.
     pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         let mut bytes = [0; 64];

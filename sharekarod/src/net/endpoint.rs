@@ -110,7 +110,7 @@ impl Endpoint {
         let wrapped = quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, bound.socket);
         let capped = Arc::new(Capped::new(wrapped.map_err(transport::ConfigError::from)?, payload_max));
         let socket = Batching::new(capped, limits::SEGMENTED_MAX);
-        let config = transport::endpoint(payload_max)?;
+        let config = transport::endpoint(&identity, payload_max)?;
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(quinn::TokioRuntime));
 
         let core = Arc::new(Core {

@@ -497,6 +497,48 @@ fn a_peer_that_vanishes_is_noticed_and_what_was_asked_fails() {
     });
 }
 
+/// Two with a session between them; one of them dies without a word and is there again at once.
+fn one_is_killed_and_started_again(killed_dials: bool) {
+    let ours = tokio::runtime::Runtime::new().unwrap();
+    let theirs = tokio::runtime::Runtime::new().unwrap();
+    let us = ours.block_on(async { endpoint(1, Admission::Trusted) });
+    let them = theirs.block_on(async { endpoint(2, Admission::Trusted) });
+    let (at_us, at_them) = (address(&us), address(&them));
+    let dials = |from: Endpoint, to| async move { (from.dial(None, &[to]).await.unwrap(), from) };
+    let accepts = |on: Endpoint| async move { (on.accept().await.unwrap(), on) };
+    let ((session, _us), last_run) = if killed_dials {
+        let accepting = ours.spawn(accepts(us));
+        let dialed = theirs.block_on(dials(them, at_us));
+        (ours.block_on(accepting).unwrap(), dialed)
+    } else {
+        let accepting = theirs.spawn(accepts(them));
+        let dialed = ours.block_on(dials(us, at_them));
+        (dialed, theirs.block_on(accepting).unwrap())
+    };
+
+    // Without its tasks, an endpoint that is dropped says nothing.
+    theirs.shutdown_timeout(PATIENCE);
+    drop(last_run);
+    let restarted = ours.block_on(async {
+        let same_port = Settings { port: at_them.port(), ..settings(2, Admission::Trusted) };
+        Endpoint::bind(identity(2), same_port).unwrap()
+    });
+    assert_eq!(address(&restarted), at_them);
+    let began = Instant::now();
+
+    ours.block_on(async {
+        let answer = timeout(PATIENCE, session.request(ping(1))).await.unwrap();
+        assert!(matches!(answer, Err(SessionError::Ended(Ended::Vanished))), "{:?}", answer.map(|(reply, _)| reply));
+    });
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_peer_that_was_killed_and_started_again_says_that_it_knows_nothing_of_the_old_session() {
+    one_is_killed_and_started_again(true);
+    one_is_killed_and_started_again(false);
+}
+
 #[tokio::test]
 async fn closing_says_goodbye_to_all_and_returns_soon() {
     let (a, b, dialed, accepted) = trusting_pair().await;

@@ -10,6 +10,8 @@ use quinn::{
     congestion::{BbrConfig, CubicConfig},
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use sharekaro_proto::DeviceId;
 
 use crate::{
@@ -48,11 +50,20 @@ pub(super) enum ConfigError {
     Io(#[from] io::Error),
 }
 
+/// With keys that a restart keeps: a packet for a connection that our last run had is answered with a stateless reset
+/// (RFC 9000, section 10.3), and the peer dials anew at once instead of waiting until the silence has lasted long enough.
+///
 /// # Errors
 /// Where quinn refuses the packet size.
-pub(super) fn endpoint(payload_max: u16) -> Result<EndpointConfig, ConfigError> {
-    let mut config = EndpointConfig::default();
-    config.supported_versions(vec![QUIC_V1]).max_udp_payload_size(payload_max)?;
+pub(super) fn endpoint(identity: &Identity, payload_max: u16) -> Result<EndpointConfig, ConfigError> {
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &identity.derived_key("sharekaro 2026 QUIC stateless reset"));
+    let id_key = identity.derived_key("sharekaro 2026 QUIC connection ids");
+    let id_key = id_key.iter().take(8).fold(0, |key, byte| key << 8 | u64::from(*byte));
+    let mut config = EndpointConfig::new(Arc::new(reset_key));
+    config
+        .supported_versions(vec![QUIC_V1])
+        .max_udp_payload_size(payload_max)?
+        .cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
     Ok(config)
 }
 
