@@ -25,6 +25,9 @@ const SOURCE_LOOK: Duration = Duration::from_secs(2);
 /// A peer that is busy is asked again after at least this.
 const BUSY_LOOK: Duration = Duration::from_secs(2);
 
+/// A peer that has trouble of its own, as with its disk, is asked again after this.
+const TROUBLE_LOOK: Duration = Duration::from_secs(5);
+
 /// Runs until the transfer ends.
 pub async fn run(engine: Engine, id: TransferId) {
     let mut changes = engine.inner.jobs.of(id).changes();
@@ -124,6 +127,13 @@ async fn offer(engine: &Engine, session: &Session, id: TransferId, source: &Sour
             Ok(())
         }
         (Status::Busy, _) => Err(BUSY_LOOK.max(Duration::from_millis(reply.retry_ms.into()))),
+        (Status::Failed, _) => {
+            let why =
+                ErrorBody::new(ErrorCode::LocalFile, format!("{} cannot keep the offer now: {}", engine.label(record.peer), reply.message));
+            let why = why.hint("it goes on by itself when that is over");
+            engine.note_transfer(id, |row| row.enter_with(TransferState::Waiting, Phase::Resting, why.clone())).await;
+            Err(TROUBLE_LOOK)
+        }
         (status, _) => {
             let why = ErrorBody::new(
                 ErrorCode::NotTrusted,
