@@ -1,6 +1,10 @@
 //! What earlier runs left behind and no transfer knows any more: cages, notes of walks.
 
-use std::{collections::HashSet, path::Path, time::SystemTime};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use sharekaro_proto::{TransferKey, nouns::transfer::Direction};
 
@@ -9,17 +13,26 @@ use crate::{engine::Engine, files::cage};
 impl Engine {
     /// Sweeps once, after a start. A failure costs room, nothing else.
     pub(crate) fn sweep(&self) {
-        let (cages, sets) = self.look(|state| {
-            let open = || state.transfers.iter().map(|row| &row.record).filter(|record| !record.state.ended());
+        let (ended, cages, sets) = self.look(|state| {
+            let all = || state.transfers.iter().map(|row| &row.record);
+            let ended: Vec<(PathBuf, TransferKey)> = all()
+                .filter(|record| record.state.ended())
+                .filter_map(|record| Some((record.staging.as_ref()?.0.clone(), record.key)))
+                .collect();
+            let open = || all().filter(|record| !record.state.ended());
             let cages: HashSet<TransferKey> = open().filter(|record| record.direction == Direction::In).map(|record| record.key).collect();
             let sets: HashSet<String> =
                 open().filter(|record| record.direction == Direction::Out).map(|record| record.set.to_string()).collect();
-            (cages, sets)
+            (ended, cages, sets)
         });
         let state_dir = self.config().state_dir.clone();
         self.spawn(async move {
             let swept = tokio::task::spawn_blocking(move || {
                 sweep_notes(&state_dir.join("outgoing"), &sets);
+                // We were killed between the end of these and the removal of their cages.
+                for (root, key) in ended {
+                    cage::discard(&root, key)?;
+                }
                 cage::sweep(&state_dir.join("partial"), &cages, SystemTime::now())
             });
             match swept.await {
