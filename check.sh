@@ -9,5 +9,5 @@ step() { printf '\n== %s\n' "$*"; "$@"; }
 step cargo fmt --all --check
 step cargo clippy --workspace --all-targets --locked -- -D warnings
 step env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items --locked --quiet
-step cargo test --locked --workspace --exclude sharekaro-tests
+step cargo test --locked --workspace --exclude sharekaro-tests --features sharekarod/crash-points
 step cargo test --locked -p sharekaro-tests --lib --test tidy

@@ -12,8 +12,9 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// A room of `sharekarod/src`, what it may use, and why not more.
-const ROOMS: [(&str, &[&str], &str); 14] = [
+const ROOMS: [(&str, &[&str], &str); 15] = [
     ("config", &[], "what the daemon was told knows nothing of what is done with it"),
+    ("crash", &[], "a point at which a test ends the process needs nothing"),
     ("words", &[], "words are a plain function of bytes"),
     ("memory", &[], "what a program at rest can give back has nothing to do with what it does"),
     ("interfaces", &[], "what the kernel says of our links is the same whoever asks"),
@@ -21,11 +22,11 @@ const ROOMS: [(&str, &[&str], &str); 14] = [
     ("service", &["engine", "lock"], "what a service manager asks, the engine does"),
     ("identity", &["words"], "a key knows nothing of what is signed with it"),
     ("store", &["files"], "what remembers does not decide, and calls nobody back; of files/ it knows the hashes"),
-    ("files", &[], "what does the work on files does not decide, and calls nobody back"),
+    ("files", &["crash"], "what does the work on files does not decide, and calls nobody back"),
     ("net", &["identity", "config"], "a session carries what it is given: no policy in net/"),
     (
         "engine",
-        &["net", "files", "store", "identity", "interfaces", "config", "words"],
+        &["net", "files", "store", "identity", "interfaces", "config", "words", "crash"],
         "the engine decides; who asks or notices calls it, never the other way",
     ),
     ("monitor", &["engine", "store", "interfaces", "config"], "the monitor measures and judges; who shows it asks it"),

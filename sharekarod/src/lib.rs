@@ -3,6 +3,7 @@
 //! The only place that knows all parts.
 
 pub mod config;
+pub(crate) mod crash;
 pub mod engine;
 pub mod files;
 pub mod frontends;

@@ -4,7 +4,6 @@
 //! at a time, and each is looked up beneath a folder that is held open.
 
 pub mod cage;
-pub(crate) mod crash;
 pub mod delta;
 pub mod dir;
 mod error;

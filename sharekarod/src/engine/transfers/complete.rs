@@ -12,6 +12,7 @@ use super::{
     record::{Record, SKIPPED_NAMED_MAX},
 };
 use crate::{
+    crash,
     engine::{Engine, clock, peers::serve::Answer},
     net::{Session, SessionError},
     store::Durability,
@@ -45,6 +46,7 @@ impl Engine {
         if record.state.ended() {
             return Answer::ok(None);
         }
+        crash::point("completion-heard");
         if let Err(e) = self.take_receipt(session, &record, complete.receipt.clone()).await {
             tracing::warn!(id = %record.id, "no receipt: {}", e.message);
             return Answer::no(Status::Invalid, e.message); // the receiver tells again
@@ -67,6 +69,7 @@ impl Engine {
         if let Err(e) = kept {
             return Answer::no(Status::Failed, e.message); // the receiver tells again
         }
+        crash::point("completion-kept");
         let took = (clock::now_ms() - record.created_ms) as f64 / 1e3;
         tracing::info!(id = %record.id, peer = %self.label(record.peer), bytes = record.bytes_total, seconds = took, "sent");
         if let Ok(source) = self.source(&record).await {

@@ -19,6 +19,7 @@ use super::{
     table::Row,
 };
 use crate::{
+    crash,
     engine::{Engine, clock, peers::serve::Answer},
     files::FileName,
     net::Session,
@@ -154,6 +155,7 @@ impl Engine {
     async fn take_in(&self, record: Record, manifest: Vec<u8>) -> Result<TransferId, ErrorBody> {
         let kept = record.clone();
         let id = self.store().write(crate::store::Durability::Soon, move |t| crate::store::transfers::insert(t, &kept)).await?;
+        crash::point("offer-kept");
         tracing::info!(%id, peer = %self.label(record.peer), files = record.files_total, bytes = record.bytes_total, state = %record.state, "an offer");
         let ended = record.state.ended();
         self.update(|state| state.transfers.insert(Record { id, ..record }));

@@ -34,6 +34,7 @@ use super::{
     sources::with_causes,
 };
 use crate::{
+    crash,
     engine::Engine,
     files::{
         self, Manifest, Staging,
@@ -188,6 +189,7 @@ async fn manifest(engine: &Engine, session: Option<&Session>, record: &Record) -
             return Err(refuse(&"the sender has no more entries than these, and offered more"));
         }
         intake = blocking(move || intake.append(&page).map_err(|e| refuse(&e)).map(|_| intake)).await?;
+        crash::point("manifest-page-kept");
     }
     blocking(move || intake.finish().map_err(|e| refuse(&e))).await
 }
@@ -355,6 +357,7 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
     })
     .await?;
     engine.write_receipt(record, cage).await?;
+    crash::point("receipt-written");
     let placed: Vec<RawPath> = placed.into_iter().map(|it| RawPath(it.path)).collect();
     let nothing = record.files_total == 1 && skipped.iter().any(|it| it.reason.counts());
     engine
@@ -372,6 +375,7 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
             }
         })
         .await?;
+    crash::point("end-kept");
     tracing::info!(id = %record.id, peer = %engine.label(record.peer), bytes = record.bytes_total, "received");
     engine.tell_the_end(record.id);
     engine.share_placed(record.id).await;

@@ -17,6 +17,7 @@ use super::{
     record::{Record, SendOptions},
 };
 use crate::{
+    crash,
     engine::{Engine, clock},
     store::{self, Durability},
 };
@@ -118,6 +119,7 @@ impl Engine {
                 kept.iter().map(|record| store::transfers::insert(t, record)).collect::<Result<Vec<_>, _>>()
             })
             .await?;
+        crash::point("send-kept");
         self.update(|state| {
             for (id, record) in ids.iter().zip(records) {
                 state.transfers.insert(Record { id: *id, ..record });

@@ -15,6 +15,7 @@ use sharekaro_proto::{
 
 use super::{record::Record, sources::Source};
 use crate::{
+    crash,
     engine::{Engine, peers::serve::Answer},
     files::SourceError,
     net::Session,
@@ -155,6 +156,7 @@ impl Engine {
         job.limiter.set(record.limit());
         job.limiter.pass(answer.body.len()).await;
         drop(held);
+        crash::point("content-served");
         answer.reply.figures = Some(job.gauge.figures(session.stats(), self.inner.jobs.cpu.permille()));
         answer
     }

@@ -13,9 +13,12 @@ use rustix::{
 };
 
 use super::{EntryState, Staging, journal_name, names::Made};
-use crate::files::{
-    Error, Item, Piece, RootBuilder, Value, crash, is_zero,
-    pieces::{piece_count, piece_range, piece_value},
+use crate::{
+    crash,
+    files::{
+        Error, Item, Piece, RootBuilder, Value, is_zero,
+        pieces::{piece_count, piece_range, piece_value},
+    },
 };
 
 /// A file of at most so many bytes travels whole, with many others.
@@ -35,7 +38,7 @@ pub(super) struct Partial {
     pub(super) data: File,
     journal: File,
     pub(super) size: u64,
-    sparse: bool,
+    pub(super) sparse: bool,
 }
 
 impl Staging {
@@ -51,9 +54,9 @@ impl Staging {
             return Err(Error::Integrity { no, piece });
         }
         partial.write(range.start, bytes).map_err(Error::on("write entry", no))?;
-        crash::point("R4");
+        crash::point("piece-written");
         partial.claim(piece, value).map_err(Error::on("note a piece of entry", no))?;
-        crash::point("R5");
+        crash::point("piece-noted");
         Ok(())
     }
 
@@ -147,7 +150,7 @@ impl Staging {
         self.dress(&partial.data, no, &item)?;
         partial.data.sync_all().map_err(|e| self.poison("sync a file of", e))?;
         self.note_hash(no, &hash)?;
-        crash::point("R7");
+        crash::point("file-synced");
         self.set(&[no], EntryState::Whole)?;
         self.partials.forget(no);
         self.journals.remove(&journal_name(no)).map_err(Error::on("remove the journal of entry", no))?;
@@ -214,6 +217,7 @@ impl Staging {
                 Err(e) => return Err(Error::at("make room for entry", format_args!("{no} ({})", item.name), e.into())),
             }
         }
+        crash::point("partial-made");
         match ftruncate(&data, item.size) {
             Err(Errno::FBIG) => return Err(Error::Unstorable(no)),
             sized => sized.map_err(Error::on("size entry", no))?,

@@ -6,7 +6,10 @@ use rustix::fs::{Timespec, Timestamps, futimens};
 use sharekaro_proto::nouns::transfer::SkipReason;
 
 use super::{EntryState, Staging, names::Made};
-use crate::files::{Error, Item, Value, crash, dir::Dir, piece_value, xattr};
+use crate::{
+    crash,
+    files::{Error, Item, Value, dir::Dir, piece_value, xattr},
+};
 
 /// A small file that arrived.
 #[derive(Clone, Copy, Debug)]

@@ -722,7 +722,19 @@ fn whatever_is_killed_anywhere_goes_on_and_ends_the_same() {
         finish(&Given { root: root.into(), _temp: None });
         return;
     }
-    let points = ["small-written", "R4", "R5", "R7", "commit-noted", "commit-moved", "commit-exchanged", "commit-placed", "R8"];
+    let points = [
+        "small-written",
+        "partial-made",
+        "piece-written",
+        "piece-noted",
+        "piece-noted:2",
+        "file-synced",
+        "commit-noted",
+        "commit-moved",
+        "commit-exchanged",
+        "commit-placed",
+        "commit-ended",
+    ];
     for point in points {
         let given = Given::new();
         given.write("src/a", "new a");

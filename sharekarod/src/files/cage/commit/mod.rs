@@ -22,7 +22,10 @@ use rustix::{
 use sharekaro_proto::nouns::transfer::{Conflict, SkipReason};
 
 use super::{EntryState, Staging, listing::ListingWriter, names::Made, small::times};
-use crate::files::{Error, FileName, Item, crash, dir::Dir};
+use crate::{
+    crash,
+    files::{Error, FileName, Item, dir::Dir},
+};
 
 /// Up to so many single files are made durable by syncing their folder; more, and trees, by syncing the file system.
 const SINGLES: usize = 64;
@@ -104,7 +107,7 @@ impl Staging {
         let tops = self.write_listing(destination, &placed, &intents, listing_path)?;
         let synced = if folders == 0 && tops.len() <= SINGLES { placed.sync() } else { placed.sync_all() };
         synced.map_err(Error::on("sync", destination.display()))?;
-        crash::point("R8");
+        crash::point("commit-ended");
         Ok(tops)
     }
 

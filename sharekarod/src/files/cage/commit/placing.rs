@@ -13,9 +13,12 @@ use rustix::{
 use sharekaro_proto::nouns::transfer::Conflict;
 
 use super::intents::{Intent, Intents, Step};
-use crate::files::{
-    Error, FileName, crash,
-    dir::{Dir, file_type},
+use crate::{
+    crash,
+    files::{
+        Error, FileName,
+        dir::{Dir, file_type},
+    },
 };
 
 /// So many are noted, made durable and then moved together.
