@@ -57,6 +57,9 @@ const STALLED: Duration = Duration::from_secs(5);
 /// Nothing moved for so long: the session is given up and made anew.
 const DEAD: Duration = Duration::from_secs(30);
 
+/// So many bytes on the line are more than what only keeps it alive.
+const NEWS: u64 = 16 << 10;
+
 /// Why a pull stopped before its end.
 pub enum Stop {
     /// The session broke.
@@ -303,10 +306,11 @@ impl Queue {
 /// Shows and tells progress; returns when nothing moves any more.
 async fn watch(engine: &Engine, session: &Session, id: TransferId, counters: &Counters) -> Stop {
     let mut ticks = tokio::time::interval(TELL);
-    let (mut seen, mut since) = (0, tokio::time::Instant::now());
+    let (mut seen, mut since) = ((0, 0), tokio::time::Instant::now());
     loop {
         ticks.tick().await;
-        let now = show(engine, id, counters);
+        // On a slow line the first whole piece may take minutes.
+        let now = (show(engine, id, counters), session.stats().received_bytes / NEWS);
         if now != seen || counters.busy.load(Ordering::Relaxed) > 0 {
             (seen, since) = (now, tokio::time::Instant::now());
         }
