@@ -19,6 +19,7 @@ use crate::files::{
     Error, PIECE_BYTES, Value,
     pieces::{piece_count, piece_range, piece_value, zero_piece},
     root,
+    source::extents,
 };
 
 impl Staging {
@@ -138,23 +139,40 @@ fn clone_or_copy(from: &File, to: &Partial) -> io::Result<()> {
     if ioctl_ficlone(&to.data, from).is_ok() {
         return Ok(());
     }
-    let (mut read_at, mut write_at) = (0, 0);
-    while write_at < to.size {
-        let wanted = usize::try_from(to.size - write_at).unwrap_or(usize::MAX).min(64 << 20);
+    if !to.sparse {
+        return copy(from, to, 0..to.size);
+    }
+    let mut next = Some(0);
+    while let Some(at) = next {
+        let found = extents(from, at, to.size)?;
+        found.data.into_iter().try_for_each(|(start, len)| copy(from, to, start..start + len))?;
+        next = Some(found.next).filter(|next| *next > at);
+    }
+    Ok(())
+}
+
+fn copy(from: &File, to: &Partial, range: Range<u64>) -> io::Result<()> {
+    let (mut read_at, mut write_at) = (range.start, range.start);
+    while write_at < range.end {
+        let wanted = usize::try_from(range.end - write_at).unwrap_or(usize::MAX).min(64 << 20);
         match copy_file_range(from, Some(&mut read_at), &to.data, Some(&mut write_at), wanted) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
-            Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::NOTSUP | Errno::PERM) => return copy(from, to, write_at),
+            Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::NOTSUP | Errno::PERM) => {
+                return copy_through_us(from, to, write_at..range.end);
+            }
             Err(e) => return Err(e.into()),
         }
     }
     Ok(())
 }
 
-fn copy(from: &File, to: &Partial, mut at: u64) -> io::Result<()> {
+fn copy_through_us(from: &File, to: &Partial, range: Range<u64>) -> io::Result<()> {
     let mut buffer = vec![0; PIECE_BYTES];
-    while at < to.size {
-        let read = from.read_at(&mut buffer, at)?;
+    let mut at = range.start;
+    while at < range.end {
+        let wanted = usize::try_from(range.end - at).unwrap_or(PIECE_BYTES).min(PIECE_BYTES);
+        let read = from.read_at(buffer.get_mut(..wanted).unwrap_or_default(), at)?;
         let bytes = buffer.get(..read).filter(|bytes| !bytes.is_empty()).ok_or(io::ErrorKind::UnexpectedEof)?;
         to.write(at, bytes)?;
         at += read as u64;

@@ -387,6 +387,27 @@ fn an_old_state_of_a_file_and_a_copy_of_it_need_not_travel() {
     assert!(fs::read(given.path("inbox/a")).unwrap() == fs::read(given.path("src/b")).unwrap());
 }
 
+#[test]
+fn a_copy_of_a_file_with_holes_keeps_them() {
+    let given = Given::new();
+    for name in ["src/holes", "copy"] {
+        let holes = fs::File::create(given.path(name)).unwrap();
+        holes.set_len((64 << 20) + 11).unwrap();
+        holes.write_all_at(&[1; 70_000], (10 << 20) + 70_000).unwrap();
+    }
+    let source = given.source();
+    let staging = given.staging();
+    staging.prepare(&never()).unwrap();
+    let (hash, _) = source.layer(1, &never()).unwrap();
+
+    assert!(staging.reuse_whole(1, &given.path("copy"), &hash, &never()).unwrap());
+    receive(&source, &staging);
+    given.commit(&staging, Conflict::Rename).unwrap();
+
+    assert!(fs::read(given.path("src/holes")).unwrap() == fs::read(given.path("inbox/holes")).unwrap());
+    assert!(fs::metadata(given.path("inbox/holes")).unwrap().blocks() * 512 < 1 << 20);
+}
+
 /// What stands in the inbox after a file and a tree met older ones.
 fn met(conflict: Conflict, is_newer: bool) -> Vec<(String, String)> {
     let given = Given::new();

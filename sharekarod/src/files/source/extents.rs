@@ -39,7 +39,7 @@ pub(super) fn has_holes(file: &File, size: u64) -> bool {
 }
 
 /// The stretches of data from `from` on. A file system that knows no holes has one stretch: all of the file.
-pub(super) fn extents(file: &File, from: u64, size: u64) -> io::Result<Extents> {
+pub(in crate::files) fn extents(file: &File, from: u64, size: u64) -> io::Result<Extents> {
     let (mut data, mut at) = (Vec::new(), from);
     while at < size {
         if data.len() >= EXTENTS_MAX {

@@ -21,6 +21,7 @@ use std::{
 
 use sharekaro_proto::wire::{Entry, PIECE_SIZE};
 
+pub(super) use extents::extents;
 pub use extents::{EXTENTS_MAX, Extents};
 pub use key::HashKey;
 use key::{KeyWriter, read_key};
