@@ -148,6 +148,8 @@ impl Staging {
     /// # Errors
     /// The disk.
     pub fn skip(&self, no: u32, reason: SkipReason) -> Result<(), Error> {
+        // A piece of it that comes at this moment must not make the file again.
+        let _nobody_opens = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget(no)?;
         self.set(&[no], EntryState::Skipped(reason))
     }

@@ -408,6 +408,31 @@ fn a_copy_of_a_file_with_holes_keeps_them() {
     assert!(fs::metadata(given.path("inbox/holes")).unwrap().blocks() * 512 < 1 << 20);
 }
 
+#[test]
+fn a_piece_that_comes_while_its_file_is_given_up_does_not_bring_it_back() {
+    let given = Given::new();
+    given.write("src/large", vec![3; 3 << 20]);
+    let source = given.source();
+    let staging = given.staging();
+    staging.prepare(&never()).unwrap();
+    let pieces: Vec<_> = (0..3).map(|piece| source.read_piece(1, piece, Vec::new()).unwrap()).collect();
+
+    for round in 0..300 {
+        std::thread::scope(|scope| {
+            for (no, piece) in (0..).zip(&pieces) {
+                // Refused from a certain moment on.
+                let staging = &staging;
+                scope.spawn(move || drop(staging.write_piece(1, no, &piece.bytes, &piece.value)));
+            }
+            staging.skip(1, SkipReason::Changed).unwrap();
+        });
+
+        let left = staging.tree.find(&FileName::parse(b"large").unwrap()).unwrap();
+        assert!(left.is_none(), "round {round}");
+        staging.forget(1).unwrap();
+    }
+}
+
 /// What stands in the inbox after a file and a tree met older ones.
 fn met(conflict: Conflict, is_newer: bool) -> Vec<(String, String)> {
     let given = Given::new();
