@@ -276,12 +276,25 @@ fn the_architecture_names_every_room_and_only_tests_that_exist() -> Result<()> {
         }
     }
     let sources = files("", ".rs")?.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?.concat();
-    for cited in text.split('`').skip(1).step_by(2).filter(|it| it.matches('_').count() >= 2 && it.chars().all(is_word)) {
-        if !sources.contains(&format!("fn {cited}(")) {
-            missing.push(format!("the test {cited}, which it cites"));
-        }
-    }
+    missing.extend(cited(&text).filter(|it| !sources.contains(&format!("fn {it}("))).map(|it| format!("the test {it}, which it cites")));
     ensure!(missing.is_empty(), "ARCHITECTURE.md and the repository differ:\n{}", missing.join("\n"));
+    Ok(())
+}
+
+/// The tests that a document names.
+fn cited(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2).filter(|it| it.matches('_').count() >= 2 && it.chars().all(is_word))
+}
+
+#[test]
+fn every_fault_in_the_table_has_its_test() -> Result<()> {
+    let text = read("tests/FAULTS.md")?;
+    let sources = files("", ".rs")?.iter().map(|path| read(path)).collect::<Result<Vec<_>>>()?.concat();
+    let missing: Vec<_> = cited(&text).filter(|it| !sources.contains(&format!("fn {it}("))).collect();
+    ensure!(missing.is_empty(), "tests/FAULTS.md names tests that are not there: {missing:#?}");
+    let rows = text.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| fault "));
+    let bare: Vec<_> = rows.filter(|row| cited(row).next().is_none()).collect();
+    ensure!(bare.is_empty(), "faults without a test: {bare:#?}");
     Ok(())
 }
 

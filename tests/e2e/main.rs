@@ -3,11 +3,13 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 
 mod demo;
+mod far;
 mod files;
 mod inbox;
 mod messages;
 mod mistakes;
 mod pairing;
 mod socket;
+mod sources;
 mod unit;
 mod verbs;

@@ -4,8 +4,10 @@
 
 mod breaks;
 mod cables;
+mod crashes;
 mod crowds;
 mod discovery;
 mod disks;
+mod kills;
 mod strangers;
 mod trust;

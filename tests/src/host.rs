@@ -8,7 +8,7 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io::{Read, Write},
-    os::unix::net::UnixStream,
+    os::unix::{net::UnixStream, process::ExitStatusExt},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Mutex, MutexGuard},
@@ -23,7 +23,7 @@ use serde_json::Value;
 use crate::{
     ctl::Ctl,
     lan::Cable,
-    programs::program,
+    programs::{CRASHING, crashing_daemon, program},
     sandbox::Sandbox,
     wait::{until, wait_child},
 };
@@ -34,6 +34,9 @@ const START: Duration = Duration::from_secs(15);
 /// What a daemon may take to end when it is asked to.
 const STOP: Duration = Duration::from_secs(20);
 
+/// Names the point at which a daemon that was built for it kills itself.
+const CRASH_AT: &str = "SHAREKARO_CRASH_AT";
+
 /// A host of a scene.
 pub struct Host {
     /// What it is called, also by its daemon.
@@ -42,6 +45,7 @@ pub struct Host {
     environment: Mutex<BTreeMap<String, OsString>>,
     cable: Option<Cable>,
     daemon: Mutex<Option<Child>>,
+    boots: Mutex<u32>,
 }
 
 impl Host {
@@ -49,7 +53,7 @@ impl Host {
     pub(crate) fn new(name: &str, cable: Option<Cable>) -> Result<Self> {
         let sandbox = Sandbox::new(name)?;
         let environment = Mutex::new(sandbox.environment(name));
-        let host = Self { name: name.to_owned(), sandbox, environment, cable, daemon: Mutex::new(None) };
+        let host = Self { name: name.to_owned(), sandbox, environment, cable, daemon: Mutex::new(None), boots: Mutex::new(0) };
         // A session bus that happens to be around has nothing to do with this host.
         host.set("SHAREKARO_DBUS", "false");
         if host.cable.is_none() {
@@ -122,18 +126,57 @@ impl Host {
     /// # Errors
     /// It is not built.
     pub fn daemon_command(&self) -> Result<Command> {
-        let daemon = program("sharekarod")?;
-        let mut command = match &self.cable {
-            Some(cable) => {
-                let mut command = Command::new("ip");
-                command.args(["netns", "exec", cable.namespace(), "setpriv"]);
-                command
-            }
-            None => Command::new("setpriv"),
-        };
-        command.args(["--pdeathsig", "KILL"]).arg(daemon);
+        let armed = lock(&self.environment).contains_key(CRASH_AT);
+        let daemon = if armed { crashing_daemon()? } else { program("sharekarod")? };
+        let mut command = Command::new("env");
+        if let Some(cable) = &self.cable {
+            command.args(["ip", "netns", "exec", cable.namespace()]);
+        }
+        if *lock(&self.boots) > 0 {
+            let bound = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
+            command.args(["unshare", "--mount", "--propagation", "slave", "sh", "-c", bound]).arg(self.boot_id_path());
+        }
+        command.args(["setpriv", "--pdeathsig", "KILL"]).arg(daemon);
         self.place(&mut command);
         Ok(command)
+    }
+
+    /// The daemon kills itself at this point (see `crash.rs` of it) once it is started again; `None`: nowhere.
+    pub fn crash_at(&self, point: Option<&str>) {
+        match point {
+            Some(point) => self.set(CRASH_AT, point),
+            None => drop(lock(&self.environment).remove(CRASH_AT)),
+        }
+    }
+
+    /// Waits until the daemon has killed itself.
+    ///
+    /// # Errors
+    /// It has not, within so many seconds.
+    pub fn has_crashed(&self, seconds: u64) -> Result<()> {
+        let Some(mut child) = lock(&self.daemon).take() else { bail!("the daemon of {} does not run", self.name) };
+        match wait_child(&mut child, Duration::from_secs(seconds))? {
+            Some(status) => ensure!(status.signal() == Some(Signal::KILL.as_raw()), "it ended with {status}: {}", self.log_end(600)),
+            None => {
+                *lock(&self.daemon) = Some(child);
+                bail!("{} never came to its crash point. Was the daemon built with them? {CRASHING}", self.name);
+            }
+        }
+        Ok(())
+    }
+
+    /// From its next start on the daemon sees another start of the machine, as after a power cut. Needs root.
+    ///
+    /// # Errors
+    /// The home cannot be written.
+    pub fn next_boot(&self) -> Result<()> {
+        let mut boots = lock(&self.boots);
+        *boots += 1;
+        Ok(fs::write(self.boot_id_path(), format!("00000000-0000-4000-8000-{:012}\n", *boots))?)
+    }
+
+    fn boot_id_path(&self) -> PathBuf {
+        self.home().join("boot_id")
     }
 
     /// Stops the daemon with this signal and waits for its end.
@@ -215,6 +258,14 @@ impl Host {
             switches.insert(task.file_name(), number_of(&status, "voluntary_ctxt_switches").unwrap_or(0));
         }
         Ok(switches)
+    }
+
+    /// How often the daemon's log says this.
+    ///
+    /// # Errors
+    /// There is no log yet.
+    pub fn says(&self, what: &str) -> Result<usize> {
+        Ok(String::from_utf8_lossy(&fs::read(self.log_path())?).matches(what).count())
     }
 
     /// The last bytes of the daemon's log.

@@ -6,23 +6,34 @@
 
 mod content;
 mod ctl;
+mod far;
 mod host;
+mod image;
 mod lan;
 mod net;
 mod programs;
 mod sandbox;
 mod scene;
+mod tree;
 mod wait;
 
 pub use content::{digest, digest_of, write_random};
 pub use ctl::{Ctl, Reply, Running};
+pub use far::FarPath;
 pub use host::Host;
+pub use image::Image;
 pub use lan::{Cable, Lan};
 pub use net::within;
 pub use programs::program;
 pub use sandbox::Sandbox;
-pub use scene::{on_a_dark_lan, on_a_lan, on_loopback, pair};
+pub use scene::{apart_on_loopback, on_a_dark_lan, on_a_lan, on_loopback, pair};
+pub use tree::{mixed_folder, tree_digests};
 pub use wait::{until, wait_child};
+
+/// How often a test that repeats itself does so: `few` in every run, `SHAREKARO_TESTS_ROUNDS` where somebody has the time.
+pub fn rounds(few: usize) -> usize {
+    std::env::var("SHAREKARO_TESTS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
+}
 
 /// Bytes of one MiB.
 pub const MIB: u64 = 1 << 20;

@@ -19,6 +19,23 @@ pub fn program(name: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// The built daemon that ends where `SHAREKARO_CRASH_AT` says: from `SHAREKARO_CRASH_BIN`, otherwise as `program`.
+///
+/// # Errors
+/// It is not there; the text says how to build it.
+pub(crate) fn crashing_daemon() -> Result<PathBuf> {
+    let path = match env::var_os("SHAREKARO_CRASH_BIN") {
+        Some(dir) => PathBuf::from(dir),
+        None => profile_dir()?,
+    }
+    .join("sharekarod");
+    ensure!(path.is_file(), "{} is not built: {CRASHING}", path.display());
+    Ok(path)
+}
+
+/// How to build the daemon that can be ended at a named point.
+pub(crate) const CRASHING: &str = "run ./test.sh, or `cargo build -p sharekarod --features crash-points`";
+
 /// `target/PROFILE` of the running test, which stands in it or in its `deps`.
 fn profile_dir() -> Result<PathBuf> {
     let exe = env::current_exe().context("where is this test?")?;

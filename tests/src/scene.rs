@@ -34,19 +34,29 @@ pub fn on_a_dark_lan<const N: usize>(names: [&str; N], story: impl FnOnce([&Host
 /// # Errors
 /// What the story says, with the ends of the daemons' logs.
 pub fn on_loopback<const N: usize>(names: [&str; N], story: impl FnOnce([&Host; N]) -> Result<()>) -> Result<()> {
-    let cables = names.iter().map(|_| None).collect();
-    play(&names, cables, |hosts: [&Host; N]| {
-        for host in hosts {
-            host.start()?;
-            // Started again, it has to be where the others remember it.
-            host.set("SHAREKARO_PORT", host.port()?.to_string());
-        }
+    apart_on_loopback(names, |hosts| {
         for (i, host) in hosts.iter().enumerate() {
             for other in hosts.iter().skip(i + 1) {
                 host.ctl("peer add").arg(format!("127.0.0.1:{}", other.port()?)).ok()?;
                 host.sees(other)?;
                 other.sees(host)?;
             }
+        }
+        story(hosts)
+    })
+}
+
+/// Hosts on this machine's loopback with running daemons, who have not met.
+///
+/// # Errors
+/// What the story says, with the ends of the daemons' logs.
+pub fn apart_on_loopback<const N: usize>(names: [&str; N], story: impl FnOnce([&Host; N]) -> Result<()>) -> Result<()> {
+    let cables = names.iter().map(|_| None).collect();
+    play(&names, cables, |hosts: [&Host; N]| {
+        for host in hosts {
+            host.start()?;
+            // Started again, it has to be where the others remember it.
+            host.set("SHAREKARO_PORT", host.port()?.to_string());
         }
         story(hosts)
     })

@@ -1,0 +1,141 @@
+//! A path of the wide area between two hosts on loopback: every datagram is late, some never come.
+//!
+//! In user space, as kernels without netem have nothing else for it.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{Ipv4Addr, SocketAddr, UdpSocket},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use anyhow::Result;
+
+/// A datagram waits at most so long to see that the path is gone.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Datagrams on their way in one direction: what a router's queue holds, and more.
+const QUEUE: usize = 20_000;
+
+/// Carries datagrams between two addresses until it is dropped.
+pub struct FarPath {
+    near: SocketAddr,
+    ends: Arc<AtomicBool>,
+    carriers: Vec<JoinHandle<()>>,
+}
+
+impl FarPath {
+    /// Between two UDP ports of this machine: so long one way, and so many of a thousand lost, each way. The same seed
+    /// loses the same datagrams.
+    ///
+    /// # Errors
+    /// No sockets.
+    pub fn between(one: u16, other: u16, one_way: Duration, lost_of_1000: u64, seed: u64) -> Result<Self> {
+        let socket = || -> io::Result<UdpSocket> { UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) };
+        let (at_one, at_other) = (socket()?, socket()?);
+        let near = at_one.local_addr()?;
+        let ends = Arc::new(AtomicBool::new(false));
+        let carry = |from: &UdpSocket, to: &UdpSocket, port: u16, seed: u64| -> Result<JoinHandle<()>> {
+            let direction = Direction {
+                from: from.try_clone()?,
+                to: to.try_clone()?,
+                target: (Ipv4Addr::LOCALHOST, port).into(),
+                one_way,
+                lost_of_1000,
+                dice: seed | 1,
+                queue: VecDeque::new(),
+                ends: Arc::clone(&ends),
+            };
+            Ok(thread::spawn(move || direction.run()))
+        };
+        let carriers = vec![carry(&at_one, &at_other, other, seed * 2)?, carry(&at_other, &at_one, one, seed * 2 + 7)?];
+        Ok(Self { near, ends, carriers })
+    }
+
+    /// Where the first of the two finds the second.
+    pub fn near(&self) -> SocketAddr {
+        self.near
+    }
+}
+
+impl Drop for FarPath {
+    fn drop(&mut self) {
+        self.ends.store(true, Ordering::Relaxed);
+        for carrier in self.carriers.drain(..) {
+            let _ = carrier.join();
+        }
+    }
+}
+
+struct Direction {
+    from: UdpSocket,
+    to: UdpSocket,
+    target: SocketAddr,
+    one_way: Duration,
+    lost_of_1000: u64,
+    dice: u64,
+    queue: VecDeque<(Instant, Vec<u8>)>,
+    ends: Arc<AtomicBool>,
+}
+
+impl Direction {
+    fn run(mut self) {
+        let mut datagram = vec![0; 65_536];
+        while !self.ends.load(Ordering::Relaxed) {
+            let wait = self.queue.front().map_or(LOOK, |(due, _)| due.saturating_duration_since(Instant::now()));
+            // A timeout of nothing would be none at all.
+            let _ = self.from.set_read_timeout(Some(wait.clamp(Duration::from_micros(100), LOOK)));
+            if let Ok(len) = self.from.recv(&mut datagram) {
+                self.take(&datagram[..len]);
+            }
+            while self.queue.front().is_some_and(|(due, _)| *due <= Instant::now()) {
+                let Some((_, datagram)) = self.queue.pop_front() else { break };
+                // Nobody may listen there right now; a network would not mind either.
+                let _ = self.to.send_to(&datagram, self.target);
+            }
+        }
+    }
+
+    fn take(&mut self, datagram: &[u8]) {
+        if self.roll() % 1000 >= self.lost_of_1000 && self.queue.len() < QUEUE {
+            self.queue.push_back((Instant::now() + self.one_way, datagram.to_vec()));
+        }
+    }
+
+    /// Marsaglia's xorshift: repeatable, and good enough to lose packets.
+    fn roll(&mut self) -> u64 {
+        self.dice ^= self.dice << 13;
+        self.dice ^= self.dice >> 7;
+        self.dice ^= self.dice << 17;
+        self.dice >> 11
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn datagrams_are_late_and_some_are_lost() -> Result<()> {
+        let (one, other) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
+        let path = FarPath::between(one.local_addr()?.port(), other.local_addr()?.port(), Duration::from_millis(50), 100, 5)?;
+        other.set_read_timeout(Some(Duration::from_millis(300)))?;
+        let began = Instant::now();
+
+        for _ in 0..1000 {
+            one.send_to(&[7; 10], path.near())?;
+        }
+        other.recv(&mut [0; 10])?;
+        let first = began.elapsed();
+        let arrived = 1 + (1..1000).take_while(|_| other.recv(&mut [0; 10]).is_ok()).count();
+
+        assert!(first >= Duration::from_millis(50), "{first:?}");
+        assert!((850..950).contains(&arrived), "{arrived}");
+        Ok(())
+    }
+}
