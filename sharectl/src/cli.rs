@@ -13,6 +13,7 @@ use crate::commands::{
     chat::Chat,
     completions::Completions,
     demo::Demo,
+    doctor::Doctor,
     events::Events,
     group::GroupVerb,
     inbox::Inbox,
@@ -104,6 +105,8 @@ pub(crate) enum Command {
     Net(Net),
     /// Everything that happens, as it happens
     Events(Events),
+    /// What is wrong with this machine, the network or the way to a peer, and what mends it
+    Doctor(Doctor),
     /// Two daemons on this machine find each other, pair and exchange a file
     Demo(Demo),
     /// Completions for a shell
@@ -262,6 +265,8 @@ mod tests {
             "sharectl net packets a.pcap --filter udp --top 5 -w b.csv --json",
             "sharectl net capture eth0 --filter icmp --duration 8s -w b.pcapng",
             "sharectl demo -q",
+            "sharectl doctor --json",
+            "sharectl doctor --peer bob",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }

@@ -2,7 +2,11 @@
 //!
 //! Questions only; `watchers/links.rs` notices when the answers change.
 
-use std::{fs, net::IpAddr, path::Path};
+use std::{
+    fs,
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+};
 
 /// How the names of interfaces begin that lead to containers, machines inside this one, and tunnels.
 const NOT_LAN: [&str; 8] = ["docker", "br-", "veth", "virbr", "cni", "tun", "tap", "wg"];
@@ -39,11 +43,56 @@ fn default_interface() -> Option<String> {
 
 /// Interface, destination, gateway, flags, and so on; destination 0 is everywhere.
 fn default_in_v4(routes: &str) -> Option<&str> {
+    default_route_in_v4(routes).map(|(name, _)| name)
+}
+
+fn default_route_in_v4(routes: &str) -> Option<(&str, &str)> {
     routes.lines().skip(1).find_map(|line| {
         let mut fields = line.split_whitespace();
         let name = fields.next()?;
-        (fields.next()? == "00000000").then_some(name)
+        (fields.next()? == "00000000").then_some((name, fields.next().unwrap_or_default()))
     })
+}
+
+/// The way out of our LAN: the gateway of the default route, IPv4.
+pub fn gateway() -> Option<Ipv4Addr> {
+    gateway_in(&fs::read_to_string("/proc/net/route").unwrap_or_default())
+}
+
+/// Addresses stand there as the machine's own number of the four bytes.
+fn gateway_in(routes: &str) -> Option<Ipv4Addr> {
+    let (_, gateway) = default_route_in_v4(routes)?;
+    let number = u32::from_str_radix(gateway, 16).ok().filter(|number| *number != 0)?;
+    Some(Ipv4Addr::from(number.to_ne_bytes()))
+}
+
+/// Whether the kernel knows the hardware address of a neighbour, or lately did; `None` where it never asked.
+pub fn neighbour(address: Ipv4Addr) -> Option<bool> {
+    neighbour_in(&fs::read_to_string("/proc/net/arp").unwrap_or_default(), address)
+}
+
+/// Address, hardware type, flags, and so on; flag 2 is ATF_COM of linux/if_arp.h: the hardware address is known.
+fn neighbour_in(table: &str, address: Ipv4Addr) -> Option<bool> {
+    table.lines().skip(1).find_map(|line| {
+        let mut fields = line.split_whitespace();
+        let of_it = fields.next()?.parse() == Ok(address);
+        let flags = u32::from_str_radix(fields.nth(1)?.trim_start_matches("0x"), 16).ok()?;
+        of_it.then_some(flags & 2 != 0)
+    })
+}
+
+/// Whether an address is on a link of ours, so that no router is between.
+pub fn is_on_our_link(ip: &IpAddr) -> bool {
+    let link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    link_local || if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| is_on(&interface.addr, ip))
+}
+
+fn is_on(link: &if_addrs::IfAddr, ip: &IpAddr) -> bool {
+    match (link, ip) {
+        (if_addrs::IfAddr::V4(link), IpAddr::V4(ip)) => link.ip.to_bits() & link.netmask.to_bits() == ip.to_bits() & link.netmask.to_bits(),
+        (if_addrs::IfAddr::V6(link), IpAddr::V6(ip)) => link.ip.to_bits() & link.netmask.to_bits() == ip.to_bits() & link.netmask.to_bits(),
+        _ => false,
+    }
 }
 
 /// Destination, its prefix length, and so on, the interface last. The kernel's own reject route is on lo.
@@ -92,6 +141,19 @@ mod tests {
         assert_eq!(default_in_v6(&v6), Some("wlan0"));
         assert_eq!(default_in_v6(&reject), None);
         assert_eq!((default_in_v4(""), default_in_v4("\n\n x\n"), default_in_v6("x\n")), (None, None, None));
+    }
+
+    #[test]
+    fn the_gateway_and_a_neighbour_are_found_in_what_the_kernel_prints() {
+        let gateway = u32::from_ne_bytes([10, 0, 0, 1]);
+        let routes = format!("Iface\tDestination\tGateway\tFlags\neth0\t0000000A\t00000000\t0001\neth0\t00000000\t{gateway:08X}\t0003\n");
+        let arp = "IP address       HW type     Flags       HW address            Mask     Device\n10.0.0.1         0x1         0x2         52:54:00:12:35:02     *        eth0\n10.0.0.9         0x1         0x0         00:00:00:00:00:00     *        eth0\n";
+
+        assert_eq!(gateway_in(&routes), Some(Ipv4Addr::new(10, 0, 0, 1)));
+        assert_eq!((gateway_in(""), gateway_in("x\neth0\t00000000\t00000000\n")), (None, None));
+        assert_eq!(neighbour_in(arp, Ipv4Addr::new(10, 0, 0, 1)), Some(true));
+        assert_eq!(neighbour_in(arp, Ipv4Addr::new(10, 0, 0, 9)), Some(false));
+        assert_eq!(neighbour_in(arp, Ipv4Addr::new(10, 0, 0, 7)), None);
     }
 
     #[test]

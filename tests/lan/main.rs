@@ -8,6 +8,7 @@ mod crashes;
 mod crowds;
 mod discovery;
 mod disks;
+mod doctor;
 mod kills;
 mod strangers;
 mod trust;

@@ -120,9 +120,13 @@ impl Cable {
     /// # Errors
     /// The kernel refused it.
     pub fn move_to(&self, address: &str) -> Result<()> {
+        self.settle(address, "10.77.0.1")
+    }
+
+    fn settle(&self, address: &str, gateway: &str) -> Result<()> {
         sh(&["ip", "-n", &self.namespace, "addr", "flush", "dev", "eth0", "scope", "global"])?;
         sh(&["ip", "-n", &self.namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
-        sh(&["ip", "-n", &self.namespace, "route", "replace", "default", "via", "10.77.0.1"])?;
+        sh(&["ip", "-n", &self.namespace, "route", "replace", "default", "via", gateway])?;
         *self.address.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = address.to_owned();
         Ok(())
     }
@@ -171,6 +175,35 @@ impl Cable {
     /// `nft` refused it.
     pub fn no_multicast(&self) -> Result<()> {
         self.filter("unicast", "iifname eth0 meta pkttype { multicast, broadcast } meta l4proto udp drop")
+    }
+
+    /// Everybody reaches the gateway, nobody who is isolated too: as access points do it.
+    ///
+    /// # Errors
+    /// `bridge` refused it.
+    pub fn isolate(&self) -> Result<()> {
+        sh(&["bridge", "-n", &self.switch, "link", "set", "dev", &self.port, "isolated", "on"]).map(drop)
+    }
+
+    /// From now on it hangs on a bridge of its own: the gateway there routes to the others, and announcements end there.
+    ///
+    /// # Errors
+    /// The kernel refused one of the steps.
+    pub fn behind_a_router(&self, gateway: &str, address: &str) -> Result<()> {
+        sh(&["ip", "-n", &self.switch, "link", "add", "br1", "type", "bridge", "mcast_snooping", "0"])?;
+        sh(&["ip", "-n", &self.switch, "addr", "add", &format!("{gateway}/24"), "dev", "br1"])?;
+        sh(&["ip", "-n", &self.switch, "link", "set", "br1", "up"])?;
+        sh(&["ip", "-n", &self.switch, "link", "set", &self.port, "master", "br1"])?;
+        self.in_switch(&["sysctl", "-qw", "net.ipv4.ip_forward=1"])?;
+        self.settle(address, gateway)
+    }
+
+    /// Runs a command where the switch is: what it filters, nobody's own firewall filters.
+    ///
+    /// # Errors
+    /// It failed.
+    pub fn in_switch(&self, argv: &[&str]) -> Result<()> {
+        sh(&[&["ip", "netns", "exec", &self.switch], argv].concat()).map(drop)
     }
 
     /// Bytes that have arrived so far, headers included.

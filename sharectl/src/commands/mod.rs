@@ -5,6 +5,7 @@ pub(crate) mod chat;
 mod code;
 pub(crate) mod completions;
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod events;
 mod follow;
 pub(crate) mod group;
@@ -70,6 +71,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Presence(it) => it.run(&client, screen).await,
         Command::Net(it) => it.run(&client, screen).await,
         Command::Events(it) => it.run(&client, screen).await,
+        Command::Doctor(it) => it.run(&client, screen).await,
         Command::Completions(_) | Command::Demo(_) => Ok(()), // these ran above, without a daemon
     }
 }

@@ -3,6 +3,7 @@
 //! HTTP/1.1 with JSON over the control socket; events are server-sent events. `routes` names every path once, for the
 //! daemon's router and the client alike. The same names stand on D-Bus and in `sharectl --json`.
 
+pub mod doctor;
 pub mod error;
 pub mod event;
 pub mod inbox;

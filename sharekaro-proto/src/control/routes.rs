@@ -8,6 +8,8 @@ pub const IDENTITY: &str = "/v1/identity";
 pub const CONFIG: &str = "/v1/config";
 /// `GET`: server-sent events, each an `Event`; the first is a snapshot.
 pub const EVENTS: &str = "/v1/events";
+/// `GET` with `DoctorQuery`: `Diagnosis`; takes up to some twenty seconds.
+pub const DOCTOR: &str = "/v1/doctor";
 /// `GET`: this API as OpenAPI 3.
 pub const OPENAPI: &str = "/v1/openapi.json";
 /// `GET`: `Peers`. `POST` `AddPeer`: `Peer`.

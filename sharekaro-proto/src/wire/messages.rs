@@ -205,7 +205,7 @@ pub struct Hint {
 #[derive(Clone, PartialEq, Message)]
 pub struct Request {
     /// What is asked. `None` is a kind of a later version.
-    #[prost(oneof = "request::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18")]
+    #[prost(oneof = "request::Kind", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19")]
     pub kind: Option<request::Kind>,
 }
 
@@ -270,6 +270,9 @@ pub mod request {
         /// A part of a long receipt.
         #[prost(message, tag = "18")]
         Receipt(ReceiptRequest),
+        /// Can you call me?
+        #[prost(message, tag = "19")]
+        Examine(Examine),
     }
 }
 
@@ -292,7 +295,7 @@ pub struct Reply {
     #[prost(message, optional, tag = "5")]
     pub figures: Option<Figures>,
     /// What belongs to the request.
-    #[prost(oneof = "reply::Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20")]
+    #[prost(oneof = "reply::Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21")]
     pub kind: Option<reply::Kind>,
 }
 
@@ -336,6 +339,9 @@ pub mod reply {
         /// To `Measure`.
         #[prost(message, tag = "20")]
         Measured(Measured),
+        /// To `Examine`.
+        #[prost(message, tag = "21")]
+        Examined(Examined),
     }
 }
 
@@ -924,4 +930,26 @@ pub struct Measured {
     /// Bytes a second that the disk there takes durably.
     #[prost(uint64, tag = "1")]
     pub rate: u64,
+}
+
+/// How do you see me, and can you call me? Where the two are paired, the asked side tries it from a fresh port, at the
+/// address that this session has.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Examine {}
+
+/// How the asked side sees the one that asks.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Examined {
+    /// A packet from a fresh port was answered; nothing where none was sent.
+    #[prost(bool, optional, tag = "1")]
+    pub reached: Option<bool>,
+    /// It looks for announcements.
+    #[prost(bool, tag = "2")]
+    pub looks: bool,
+    /// It sees the announcement of the one that asks.
+    #[prost(bool, tag = "3")]
+    pub sees: bool,
+    /// Its clock: milliseconds since 1970.
+    #[prost(uint64, tag = "4")]
+    pub clock_ms: u64,
 }

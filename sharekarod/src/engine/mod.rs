@@ -4,6 +4,7 @@
 //! What must survive is in the store before it is announced.
 
 pub mod clock;
+pub mod doctor;
 pub mod messages;
 pub mod pairing;
 pub mod peers;
@@ -227,6 +228,11 @@ impl Engine {
                 () = task => {}
             }
         });
+    }
+
+    /// Our end of all sessions, once there is a network.
+    pub(crate) fn endpoint(&self) -> Option<&Endpoint> {
+        self.inner.endpoint.get()
     }
 
     pub(crate) fn store(&self) -> &Store {

@@ -4,7 +4,7 @@
 
 use std::{io, net::IpAddr, sync::Arc, time::Duration};
 
-use quinn::{Connection, Incoming, TransportConfig, rustls::pki_types::CertificateDer};
+use quinn::{Connection, ConnectionError, Incoming, TransportConfig, rustls::pki_types::CertificateDer};
 use sharekaro_proto::{DeviceId, wire::Hello};
 use tokio::{
     sync::{Mutex as AsyncMutex, mpsc},
@@ -20,6 +20,7 @@ use crate::{
         admission::{HandshakePlace, Handshakes, Place, Places, Shared, Verdict},
         batch::Batching,
         greeting, limits,
+        missed::Missed,
         session::Opened,
         socket::{self, Capped},
         tls, transport,
@@ -94,6 +95,7 @@ struct Core {
     buffers: Buffers,
     handshakes: Shared<Handshakes>,
     places: Shared<Places>,
+    missed: Missed,
 }
 
 impl Endpoint {
@@ -121,6 +123,7 @@ impl Endpoint {
             buffers: bound.buffers,
             handshakes: Shared::default(),
             places: Shared::default(),
+            missed: Missed::default(),
         });
         let (sender, sessions) = mpsc::channel(limits::WAITING_SESSIONS);
         let accepting = tokio::spawn(listen(core.clone(), sender)).abort_handle();
@@ -152,6 +155,12 @@ impl Endpoint {
     /// What the kernel granted.
     pub fn buffers(&self) -> Buffers {
         self.0.core.buffers
+    }
+
+    /// Whether a call from there began no longer ago than this and was never finished: its packets reach us, and ours
+    /// do not reach it.
+    pub fn missed_call(&self, from: IpAddr, within: Duration) -> bool {
+        self.0.core.missed.one_from(from.to_canonical(), within, std::time::Instant::now())
     }
 
     // ---- for dialling -------------------------------------------------------------------------------
@@ -241,13 +250,18 @@ impl Core {
     /// From the first packet to a session that the engine can have. All failures end here, without a word in the log:
     /// anybody can cause them.
     async fn receive(self: Arc<Self>, incoming: Incoming, place: HandshakePlace, stop: CancellationToken, sender: mpsc::Sender<Session>) {
+        let from = incoming.remote_address().ip().to_canonical();
         let Ok(connecting) = incoming.accept() else { return };
         let handshake = tokio::select! {
             handshake = timeout(limits::GREETING_DEADLINE, connecting) => handshake,
             () = stop.cancelled() => return,
         };
         drop(place);
-        let Ok(Ok(line)) = handshake else { return };
+        let line = match handshake {
+            Ok(Ok(line)) => line,
+            Err(_) | Ok(Err(ConnectionError::TimedOut)) => return self.missed.note(from, std::time::Instant::now()),
+            Ok(Err(_)) => return,
+        };
         let Some(peer) = peer_of(&line) else { return };
         let Some(place) = self.place(peer, line.remote_address().ip().to_canonical()) else {
             return line.close(Code::Refused.number(), b"");

@@ -37,6 +37,21 @@ pub struct Buffers {
 }
 
 impl Buffers {
+    /// What the kernel grants a socket without privilege, whatever ours has.
+    ///
+    /// # Errors
+    /// Where no UDP socket can be had at all.
+    pub fn granted_to_everybody() -> io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
+        let _ = sockopt::set_socket_recv_buffer_size(&socket, limits::SOCKET_BUFFER);
+        let _ = sockopt::set_socket_send_buffer_size(&socket, limits::SOCKET_BUFFER);
+        Ok(Self::of(&socket))
+    }
+
+    fn of(socket: &Socket) -> Self {
+        Self { receive: sockopt::socket_recv_buffer_size(socket).unwrap_or(0), send: sockopt::socket_send_buffer_size(socket).unwrap_or(0) }
+    }
+
     /// Whether packets will be lost in our own kernel when a fast peer sends; `net.core.rmem_max` helps.
     /// Debian's default grants 416 KiB.
     pub fn are_small(&self) -> bool {
@@ -87,7 +102,7 @@ fn widen(socket: &Socket) -> Buffers {
     if sockopt::set_socket_send_buffer_size_force(socket, limits::SOCKET_BUFFER).is_err() {
         let _ = sockopt::set_socket_send_buffer_size(socket, limits::SOCKET_BUFFER);
     }
-    Buffers { receive: sockopt::socket_recv_buffer_size(socket).unwrap_or(0), send: sockopt::socket_send_buffer_size(socket).unwrap_or(0) }
+    Buffers::of(socket)
 }
 
 /// The largest UDP payload that some interface here can carry. Loopback does not count: it is on every machine.

@@ -17,7 +17,7 @@ use tokio::time::{sleep, sleep_until, timeout};
 
 use self::sightings::{Instance, Sightings};
 use super::links::{LinkChange, Links};
-use crate::interfaces::is_lan;
+use crate::interfaces::{is_lan, is_on_our_link};
 
 const SERVICE: &str = "_sharekaro._udp.local.";
 
@@ -404,15 +404,7 @@ fn is_near(ip: &IpAddr) -> bool {
         IpAddr::V4(v4) => v4.is_private() || v4.is_link_local() || v4.is_loopback() || v4.to_bits() >> 22 == 0x6440_0000 >> 22,
         IpAddr::V6(v6) => v6.is_unique_local() || v6.is_unicast_link_local() || v6.is_loopback(),
     };
-    private || if_addrs::get_if_addrs().unwrap_or_default().iter().any(|interface| is_on(&interface.addr, ip))
-}
-
-fn is_on(link: &if_addrs::IfAddr, ip: &IpAddr) -> bool {
-    match (link, ip) {
-        (if_addrs::IfAddr::V4(link), IpAddr::V4(ip)) => link.ip.to_bits() & link.netmask.to_bits() == ip.to_bits() & link.netmask.to_bits(),
-        (if_addrs::IfAddr::V6(link), IpAddr::V6(ip)) => link.ip.to_bits() & link.netmask.to_bits() == ip.to_bits() & link.netmask.to_bits(),
-        _ => false,
-    }
+    private || is_on_our_link(ip)
 }
 
 /// What works most often, first.

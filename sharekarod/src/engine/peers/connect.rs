@@ -34,6 +34,10 @@ const BACKOFF_MAX: Duration = Duration::from_secs(60);
 /// Of two devices that see each other at once, the one with the higher id lets the other one dial first.
 const AFTER_YOU: Duration = Duration::from_millis(400);
 
+/// A session that ended sooner was not wanted by somebody, as where two machines use one key and push each other out:
+/// dialling again at once would keep all of them busy.
+const BRIEF: Duration = Duration::from_secs(3);
+
 /// A stranger that cannot be reached so many times is left to its next announcement.
 const STRANGER_DIALS_MAX: u32 = 4;
 
@@ -255,43 +259,47 @@ async fn keep(engine: Engine, id: DeviceId, kicked: Arc<Notify>) {
     }
     loop {
         if let Some(session) = engine.open_session(&id) {
-            failures = 0;
             session.closed().await;
+            let brief = session.opened_at().elapsed() < BRIEF && engine.open_session(&id).is_none();
+            if brief {
+                rest(pause(failures), &kicked).await;
+            }
+            failures = if brief { failures + 1 } else { 0 };
             continue;
         }
-        let Some(plan) = engine.look(|state| Plan::of(state.peers.get(&id), failures)) else { break };
-        match engine.dial(Some(id), &plan.addresses).await {
+        let Some(addresses) = engine.look(|state| where_to_dial(state.peers.get(&id), failures)) else { break };
+        match engine.dial(Some(id), &addresses).await {
             Ok(session) => {
                 engine.welcome(session);
                 continue;
             }
             Err(e) => tracing::debug!(peer = %id.short(), "cannot connect: {e}"),
         }
+        rest(pause(failures), &kicked).await;
         failures += 1;
-        tokio::select! {
-            () = tokio::time::sleep(plan.pause) => {}
-            () = kicked.notified() => {}
-        }
     }
     engine.keepers().remove(&id);
 }
 
-/// Where to dial, and how long to rest if that fails.
-struct Plan {
-    addresses: Vec<SocketAddr>,
-    pause: Duration,
+async fn rest(pause: Duration, kicked: &Notify) {
+    tokio::select! {
+        () = tokio::time::sleep(pause) => {}
+        () = kicked.notified() => {}
+    }
 }
 
-impl Plan {
-    fn of(known: Option<&super::table::Known>, failures: u32) -> Option<Self> {
-        let known = known.filter(|known| known.trust != Trust::Blocked)?;
-        if !known.kept && (failures >= STRANGER_DIALS_MAX || known.addresses.is_empty()) {
-            return None;
-        }
-        let pause = (BACKOFF_FIRST * 2u32.saturating_pow(failures.min(6))).min(BACKOFF_MAX);
-        let jitter = rand::random_range(0.8..1.2);
-        Some(Self { addresses: known.addresses.iter().map(|row| row.address).collect(), pause: pause.mul_f64(jitter) })
+/// How long to rest after so many failures before.
+fn pause(failures: u32) -> Duration {
+    (BACKOFF_FIRST * 2u32.saturating_pow(failures.min(6))).min(BACKOFF_MAX).mul_f64(rand::random_range(0.8..1.2))
+}
+
+/// Where to dial; `None` where nobody is looked for any more.
+fn where_to_dial(known: Option<&super::table::Known>, failures: u32) -> Option<Vec<SocketAddr>> {
+    let known = known.filter(|known| known.trust != Trust::Blocked)?;
+    if !known.kept && (failures >= STRANGER_DIALS_MAX || known.addresses.is_empty()) {
+        return None;
     }
+    Some(known.addresses.iter().map(|row| row.address).collect())
 }
 
 /// The addresses behind `HOST[:PORT]`; the port is ours where none is named.

@@ -45,7 +45,7 @@ pub async fn run(engine: Engine, session: Session) {
         _ = session.closed() => {}
     }
     let ended = session.closed().await;
-    if engine.update(|state| state.peers.parted(&session)) {
+    if engine.update(|state| state.peers.parted(&session, &ended)) {
         tracing::info!(peer = %engine.label(session.peer()), "disconnected: {ended:?}");
     }
     engine.session_closed(&session);
@@ -95,6 +95,7 @@ async fn dispatch(engine: &Engine, session: &Session, incoming: &mut Incoming, r
         Some(Kind::Measure(it)) => engine.measured(session, it).await,
         Some(Kind::CodeStart(it)) => engine.code_tried(session, it),
         Some(Kind::CodeConfirm(it)) => engine.code_proven(session, it).await,
+        Some(Kind::Examine(_)) => engine.examined(session).await,
         Some(Kind::Messages(it)) => engine.messages_came(session, it).await,
         None => Answer::no(Status::Unsupported, "this version cannot do that"),
     }

@@ -1,8 +1,9 @@
 //! The table of peers and the rules on it. Who is who is decided by keys alone; names and addresses are labels.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     net::SocketAddr,
+    time::Instant,
 };
 
 use sharekaro_proto::{
@@ -17,7 +18,7 @@ use sharekaro_proto::{
 
 use crate::{
     engine::clock,
-    net::{Admission, Session},
+    net::{Admission, Ended, Session},
     store::peers::{AddressRow, PeerRow},
 };
 
@@ -26,6 +27,9 @@ const ADDRESSES_MAX: usize = 12;
 
 /// Devices that are not paired and yet listed: the ones a person might look for, not what a flood announces.
 const STRANGERS_MAX: usize = 256;
+
+/// Replaced starts of a peer's daemon that are remembered: two copies of a key alternate, so few are enough.
+const STARTS_KEPT: usize = 4;
 
 /// A device that we know.
 pub struct Known {
@@ -55,6 +59,21 @@ pub struct Known {
     pub words: Option<String>,
     /// The way to it.
     pub session: Option<Session>,
+    /// Its last session broke without a word: it may run and be cut off.
+    pub lost: bool,
+    /// Two machines use its key.
+    pub copies: Option<Copies>,
+    /// Starts of its daemon whose sessions a later start has replaced.
+    replaced: VecDeque<u64>,
+}
+
+/// Two machines that use one key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Copies {
+    /// Where they were seen.
+    pub addresses: [SocketAddr; 2],
+    /// When that was proven last.
+    pub seen_at: Instant,
 }
 
 impl Known {
@@ -73,6 +92,9 @@ impl Known {
             presence: PresenceBody::default(),
             words: None,
             session: None,
+            lost: false,
+            copies: None,
+            replaced: VecDeque::new(),
         }
     }
 
@@ -98,6 +120,22 @@ impl Known {
     /// Its session, if it can be reached right now.
     pub fn open_session(&self) -> Option<&Session> {
         self.session.as_ref().filter(|session| session.is_open())
+    }
+
+    /// A session of it came. Each start of a daemon has a number of its own, and a daemon that was started anew never
+    /// comes back as the one it was: where a replaced number does, another machine has a copy of its key.
+    fn note_start(&mut self, session: &Session) {
+        let start = session.hello().instance;
+        let Some(old) = self.open_session().filter(|old| old.hello().instance != start).cloned() else { return };
+        if self.replaced.contains(&start) {
+            self.copies = Some(Copies { addresses: [old.remote_address(), session.remote_address()], seen_at: Instant::now() });
+            tracing::warn!(peer = %self.id.short(), first = %old.remote_address(), second = %session.remote_address(), "two machines use one key");
+        }
+        self.replaced.retain(|replaced| *replaced != old.hello().instance);
+        self.replaced.push_back(old.hello().instance);
+        if self.replaced.len() > STARTS_KEPT {
+            self.replaced.pop_front();
+        }
     }
 
     /// The row that is kept of it.
@@ -236,6 +274,8 @@ impl PeerTable {
                 return Welcome::Superfluous;
             }
         }
+        known.note_start(session);
+        known.lost = false;
         known.name.clone_from(&hello.name);
         known.version = hello.version.chars().take(32).collect();
         known.last_seen_ms = Some(clock::now_ms());
@@ -246,8 +286,8 @@ impl PeerTable {
         Welcome::Kept(old)
     }
 
-    /// The session ended; another one with the same peer may stand already.
-    pub fn parted(&mut self, session: &Session) -> bool {
+    /// The session ended so; another one with the same peer may stand already.
+    pub fn parted(&mut self, session: &Session, ended: &Ended) -> bool {
         let id = session.peer();
         let current = self.peers.get(&id).and_then(|known| known.session.as_ref()).is_some_and(|it| it.number() == session.number());
         if !current {
@@ -255,6 +295,7 @@ impl PeerTable {
         }
         if let Some(known) = self.edit(&id) {
             known.session = None;
+            known.lost = *ended == Ended::Vanished;
             known.last_seen_ms = Some(clock::now_ms());
         }
         self.drop_if_nothing_is_left(&id);

@@ -5,6 +5,7 @@
 
 mod body;
 mod codes;
+mod doctor;
 mod events;
 mod inbox;
 mod messages;
@@ -93,6 +94,7 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(status::status))
         .routes(each!(status::identity))
         .routes(each!(status::config))
+        .routes(each!(doctor::diagnose))
         .routes(each!(events::events))
         .routes(each!(peers::peers, peers::add))
         .routes(each!(peers::peer, peers::forget))
