@@ -34,6 +34,12 @@ impl Engine {
         Ok(self.look(|state| Messages { messages: rows.into_iter().map(|row| state.messages.view(row, &state.peers)).collect() }))
     }
 
+    /// Messages that nobody looked at yet; 0 where the store does not say.
+    pub async fn unread(&self) -> u32 {
+        let counted = self.store().read(store::messages::unread).await;
+        counted.inspect_err(|e| tracing::warn!("cannot count unread messages: {e}")).unwrap_or(0)
+    }
+
     /// A person has seen what a peer wrote.
     ///
     /// # Errors

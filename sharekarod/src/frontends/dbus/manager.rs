@@ -5,6 +5,8 @@ use std::{collections::HashMap, sync::Arc};
 use sharekaro_proto::{
     ErrorBody,
     control::{
+        doctor::{DoctorQuery, Verdict},
+        message::WriteMessage,
         pairing::{JoinInvitation, StartPairing},
         peer::{AddPeer, Peer},
         status::Warning,
@@ -27,7 +29,7 @@ use super::{
 use crate::engine::Engine;
 
 /// Grows with each method, property or option that is added to this version of the API.
-const API_LEVEL: u32 = 1;
+const API_LEVEL: u32 = 2;
 
 /// What the manager shows of the whole.
 #[derive(Clone, PartialEq, Default)]
@@ -113,6 +115,26 @@ impl Manager1 {
         Ok(self.shown_transfers(sent.transfers).await)
     }
 
+    /// Writes a text of 1 to 65,536 bytes to each of the targets: an alias, a name, the beginning of a key (k:abcd),
+    /// @GROUP, or all. Returns the ids of the messages when they are recorded; the rest follows, also after days.
+    /// Options: id (s, a UUID: the same again is the same message, so a retry writes nothing twice).
+    #[zbus(out_args("message_ids"))]
+    async fn send_message(
+        &self,
+        text: String,
+        targets: Vec<String>,
+        options: HashMap<String, OwnedVariant>,
+    ) -> Result<Vec<String>, Refusal> {
+        let target = joined(targets)?;
+        let mut options = Options::new(options);
+        let id = options
+            .text("id")?
+            .map(|id| id.parse().map_err(|_| Refusal::invalid(format!("{id:?} is no UUID"), "leave id out, or give a UUID")));
+        options.finish()?;
+        let written = self.engine.write_message(WriteMessage { target, text, id: id.transpose()? }).await?;
+        Ok(written.messages.iter().map(|message| message.id.to_string()).collect())
+    }
+
     /// The peer that a target names.
     #[zbus(out_args("peer"))]
     async fn find_peer(&self, target: String) -> Result<OwnedObjectPath, Refusal> {
@@ -148,6 +170,16 @@ impl Manager1 {
     async fn join(&self, code: String, target: String) -> Result<OwnedObjectPath, Refusal> {
         let join = JoinInvitation { code, peer: (!target.is_empty()).then_some(target) };
         Ok(self.shown_peer(self.engine.join(join).await?).await)
+    }
+
+    /// What is wrong with this machine, the network and the ways to peers. target: a peer and the way to it; empty for
+    /// this machine and all paired peers. Takes up to some twenty seconds where something is silent. Returns the verdicts,
+    /// the worst first: code (as firewall_in), severity (error, warning, note), what shows it, and what mends it.
+    #[zbus(out_args("verdicts"))]
+    async fn diagnose(&self, target: String) -> Result<Vec<(String, String, String, String)>, Refusal> {
+        let found = self.engine.diagnose(DoctorQuery { peer: Some(target) }).await?;
+        let row = |it: Verdict| (it.code.word().to_owned(), it.severity.word().to_owned(), bus_text(&it.evidence), bus_text(&it.fix));
+        Ok(found.verdicts.into_iter().map(row).collect())
     }
 
     /// Version of the daemon.
@@ -242,14 +274,20 @@ impl Manager1 {
     pub(super) async fn error(emitter: &SignalEmitter<'_>, code: &str, message: &str, hint: &str) -> zbus::Result<()>;
 }
 
-/// What is asked for, without the paths.
-fn send_of(targets: Vec<String>, options: HashMap<String, OwnedVariant>) -> Result<Send, Refusal> {
+/// All targets as one.
+fn joined(targets: Vec<String>) -> Result<String, Refusal> {
     if targets.is_empty() {
         return Err(Refusal::invalid("nobody to send to", "name at least one target"));
     }
+    Ok(targets.join(","))
+}
+
+/// What is asked for, without the paths.
+fn send_of(targets: Vec<String>, options: HashMap<String, OwnedVariant>) -> Result<Send, Refusal> {
+    let target = joined(targets)?;
     let mut options = Options::new(options);
     let send = Send {
-        target: targets.join(","),
+        target,
         paths: Vec::new(),
         note: options.text("note")?.unwrap_or_default(),
         exclude: options.texts("exclude")?.unwrap_or_default(),

@@ -8,6 +8,7 @@ mod cell;
 mod gate;
 mod gated;
 mod manager;
+mod messages;
 mod objects;
 mod options;
 mod paths;

@@ -12,6 +12,7 @@ use sharekaro_proto::{
     DeviceId, TransferId,
     control::{
         event::{Fact, IdentityAlarm, Snapshot},
+        message::Message,
         pairing::{Pairing, PairingState},
         peer::Peer,
         status::Warning,
@@ -26,6 +27,7 @@ use super::{
     gate::Gate,
     gated::{Cost, Gated},
     manager::{Manager1, Overview},
+    messages::{Messages1, fields},
     paths::{ROOT, peer_path, transfer_path},
     peer::Peer1,
     spool::Spool,
@@ -53,6 +55,7 @@ pub(super) struct Objects {
     gate: Arc<Gate>,
     wishes: Wishes,
     manager: Told<Manager1>,
+    messages: Told<Messages1>,
     peers: BTreeMap<DeviceId, Told<Peer1>>,
     transfers: BTreeMap<TransferId, Told<Transfer1>>,
     /// Pairings whose words were told.
@@ -63,15 +66,19 @@ impl Objects {
     /// Connects with the object manager and the manager standing: a call may come with the first message already.
     pub(super) async fn connect(builder: Builder<'_>, engine: Engine, gate: Gate, wishes: Wishes, spool: Arc<Spool>) -> zbus::Result<Self> {
         let (gate, manager) = (Arc::new(gate), Manager1::new(engine.clone(), wishes.clone(), spool));
+        let messages = Messages1::new(engine.clone());
         let builder = builder.serve_at(ROOT, Gated::new(ObjectManager, &gate, Cost::Listing)); // first: it announces what stands below it
-        let connection = builder.serve_at(ROOT, Gated::new(manager.clone(), &gate, Cost::Small)).build().await?;
+        let builder = builder.serve_at(ROOT, Gated::new(manager.clone(), &gate, Cost::Small));
+        let connection = builder.serve_at(ROOT, Gated::new(messages.clone(), &gate, Cost::Small)).build().await?;
         let manager = Told::new(&connection, root(), manager).await?;
+        let messages = Told::new(&connection, root(), messages).await?;
         Ok(Self {
             engine,
             connection,
             gate,
             wishes,
             manager,
+            messages,
             peers: BTreeMap::new(),
             transfers: BTreeMap::new(),
             words_told: HashSet::new(),
@@ -114,7 +121,9 @@ impl Objects {
             Fact::IdentityAlarm(alarm) => self.tell_alarm(alarm).await?,
             Fact::TransferChanged(transfer) => self.show_transfer(transfer, News::Yes).await?,
             Fact::WarningsChanged(warnings) => self.show_warnings(warnings, News::Yes).await?,
-            Fact::MessageReceived(_) | Fact::MessageChanged(_) | Fact::AnomalyRecorded(_) => {} // not on the bus
+            Fact::MessageReceived(message) => self.tell_message(message).await?,
+            Fact::MessageChanged(message) => self.tell_message_state(message).await?,
+            Fact::AnomalyRecorded(_) => {} // not on the bus
         }
         self.count();
         Ok(())
@@ -141,7 +150,7 @@ impl Objects {
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let peers = self.peers.values().filter_map(|it| it.due(now));
         let transfers = self.transfers.values().filter_map(|it| it.due(now));
-        peers.chain(transfers).chain(self.manager.due(now)).min()
+        peers.chain(transfers).chain(self.manager.due(now)).chain(self.messages.due(now)).min()
     }
 
     /// Tells listeners whatever is due.
@@ -149,6 +158,9 @@ impl Objects {
         let is_due = |due: Option<Instant>| due.is_some_and(|at| at <= now);
         if is_due(self.manager.due(now)) {
             self.manager.tell(&self.connection).await?;
+        }
+        if is_due(self.messages.due(now)) {
+            self.messages.tell(&self.connection).await?;
         }
         for told in self.peers.values_mut().filter(|it| is_due(it.due(now))) {
             told.tell(&self.connection).await?;
@@ -175,6 +187,7 @@ impl Objects {
             self.take_down_transfer(gone).await?;
         }
         self.show_warnings(&snapshot.warnings, news).await?;
+        self.count_unread().await;
         self.count();
         Ok(())
     }
@@ -271,13 +284,12 @@ impl Objects {
     /// Makes the manager's numbers those of the objects.
     fn count(&mut self) {
         let shown: Vec<Arc<Transfer>> = self.transfers.values().map(|told| told.object().cell().now()).collect();
-        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let cell = self.manager.object().overview_cell();
         let before = cell.now();
         let now = Overview {
-            active_transfers: count(shown.iter().filter(|it| !it.state.ended()).count()),
-            inbox_pending: count(shown.iter().filter(|it| waits(it)).count()),
-            peers_online: count(self.peers.values().filter(|told| told.object().cell().now().online).count()),
+            active_transfers: count32(shown.iter().filter(|it| !it.state.ended()).count()),
+            inbox_pending: count32(shown.iter().filter(|it| waits(it)).count()),
+            peers_online: count32(self.peers.values().filter(|told| told.object().cell().now().online).count()),
             warnings: before.warnings.clone(),
         };
         if *before != now {
@@ -308,6 +320,23 @@ impl Objects {
         Manager1::incoming_offer(&self.emitter(root())?, path, peer, &summary, transfer.bytes_total, files).await
     }
 
+    async fn count_unread(&mut self) {
+        self.messages.object().unread_cell().set(self.engine.unread().await);
+        self.messages.touch();
+    }
+
+    async fn tell_message(&mut self, message: &Message) -> zbus::Result<()> {
+        self.count_unread().await;
+        Messages1::received(&self.emitter(root())?, fields(message)).await
+    }
+
+    async fn tell_message_state(&mut self, message: &Message) -> zbus::Result<()> {
+        if message.direction == Direction::In {
+            self.count_unread().await; // somebody read it
+        }
+        Messages1::state_changed(&self.emitter(root())?, &message.id.to_string(), message.state.word()).await
+    }
+
     async fn tell_words(&mut self, pairing: &Pairing) -> zbus::Result<()> {
         if matches!(pairing.state, PairingState::Paired | PairingState::Failed) {
             self.words_told.remove(&pairing.id);
@@ -330,6 +359,10 @@ impl Objects {
 
 fn root() -> OwnedObjectPath {
     zbus::ObjectPath::from_static_str_unchecked(ROOT).into()
+}
+
+fn count32(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// Whether a person has to answer: one that came in and is offered was neither taken nor refused.

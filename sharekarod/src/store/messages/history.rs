@@ -95,6 +95,11 @@ pub fn mark_read(transaction: &Transaction<'_>, peer: DeviceId, until: u64, tell
     rows.collect()
 }
 
+/// Messages that nobody looked at yet.
+pub fn unread(connection: &Connection) -> rusqlite::Result<u32> {
+    connection.query_row("SELECT count(*) FROM messages WHERE state = 'received'", [], |row| row.get(0))
+}
+
 /// SQLite counts in signed numbers.
 fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)

@@ -7,7 +7,7 @@ mod history;
 mod inbox;
 mod outbox;
 
-pub use history::{Part, mark_read, part};
+pub use history::{Part, mark_read, part, unread};
 pub use inbox::{Heard, Taken, knock, knocked, take_in, welcome};
 pub use outbox::{
     Draft, PENDING_MAX, Refused, acknowledge, confirm_read, expire, pending, pending_peers, receipts, receipts_told, renew, sent, write,

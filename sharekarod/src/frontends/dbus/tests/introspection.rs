@@ -40,9 +40,12 @@ async fn the_committed_xml_is_what_the_live_objects_say() {
     let client = bus.client().await;
 
     let mut live = String::new();
-    for (path, name) in
-        [(ROOT.to_owned(), "Manager1"), (peer_path(&bob).to_string(), "Peer1"), (format!("{ROOT}/transfers/t1"), "Transfer1")]
-    {
+    for (path, name) in [
+        (ROOT.to_owned(), "Manager1"),
+        (ROOT.to_owned(), "Messages1"),
+        (peer_path(&bob).to_string(), "Peer1"),
+        (format!("{ROOT}/transfers/t1"), "Transfer1"),
+    ] {
         let object = IntrospectableProxy::builder(&client).destination(NAME).path(path).build().await.unwrap();
         live.push_str(&interface(&object.introspect().await.unwrap(), name));
     }

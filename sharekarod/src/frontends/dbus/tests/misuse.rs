@@ -37,6 +37,13 @@ async fn wrong_calls_get_named_errors_with_a_hint() {
         ("Manager1.Send", vec![there.as_str(), "['nobody']", "{'nonsense': <1>}"], "Invalid"),
         ("Manager1.Send", vec![there.as_str(), "['nobody']", "{'conflict': <'perhaps'>}"], "Invalid"),
         ("Manager1.FindPeer", vec!["nobody"], "NotFound"),
+        ("Manager1.SendMessage", vec!["hello", "['nobody']", "{}"], "NotFound"),
+        ("Manager1.SendMessage", vec!["", "['bob']", "{}"], "Invalid"),
+        ("Manager1.SendMessage", vec!["hello", "[]", "{}"], "Invalid"),
+        ("Manager1.SendMessage", vec!["hello", "['bob']", "{'id': <'no uuid'>}"], "Invalid"),
+        ("Manager1.Diagnose", vec!["nobody"], "NotFound"),
+        ("Messages1.List", vec!["nobody", "0", "1"], "NotFound"),
+        ("Messages1.MarkRead", vec!["nobody", "1"], "NotFound"),
         ("Manager1.Invite", vec!["{'x': <1>}"], "Invalid"),
         ("Manager1.Join", vec!["no code", ""], "Invalid"),
     ] {
@@ -107,7 +114,7 @@ async fn a_client_that_floods_does_not_make_others_wait() {
     let manager = manager.await.unwrap();
     while !flood.is_finished() {
         let began = std::time::Instant::now();
-        assert_eq!(manager.get_property::<u32>("ApiLevel").await.unwrap(), 1);
+        assert!(manager.get_property::<u32>("ApiLevel").await.unwrap() > 0);
         assert!(host.engine.status().warnings.is_empty());
         slowest = slowest.max(began.elapsed());
     }

@@ -2,6 +2,7 @@
 
 mod bus;
 mod introspection;
+mod messages;
 mod misuse;
 mod sending;
 mod stage;
