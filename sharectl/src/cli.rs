@@ -12,11 +12,13 @@ use crate::commands::{
     bench::Bench,
     chat::Chat,
     completions::Completions,
+    daemon::DaemonVerb,
     demo::Demo,
     doctor::Doctor,
     events::Events,
     group::GroupVerb,
     inbox::Inbox,
+    manual::Manual,
     message::Message,
     messages::Messages,
     net::Net,
@@ -109,8 +111,14 @@ pub(crate) enum Command {
     Doctor(Doctor),
     /// Two daemons on this machine find each other, pair and exchange a file
     Demo(Demo),
+    /// The daemon as a unit of your systemd: install, uninstall, start, stop, restart, reload, status, logs
+    #[command(subcommand)]
+    Daemon(DaemonVerb),
     /// Completions for a shell
     Completions(Completions),
+    /// The man pages, into a folder
+    #[command(hide = true)]
+    Manual(Manual),
 }
 
 /// The arguments with a final `--json` behind `--` moved to the front, where no file has that name: scripts add it at
@@ -212,6 +220,8 @@ mod tests {
             "sharectl send bob a --wait 5 --note hi --apart --ignore-files --xattrs",
             "sharectl send bob -- -dash --also-a-name",
             "sharectl send --code a b --exclude *.o",
+            "sharectl send --ask",
+            "sharectl send --ask -- a -dash",
             "sharectl send bob - --name dump.sql",
             "sharectl receive 42-oak-tin-piano",
             "sharectl receive --from alice",
@@ -267,6 +277,10 @@ mod tests {
             "sharectl demo -q",
             "sharectl doctor --json",
             "sharectl doctor --peer bob",
+            "sharectl daemon install --no-enable",
+            "sharectl daemon uninstall",
+            "sharectl daemon status --json",
+            "sharectl daemon logs -f -n 5",
         ] {
             assert!(parse(line).is_ok(), "{line}: {}", parse(line).unwrap_err());
         }
@@ -280,6 +294,9 @@ mod tests {
             "sharectl send bob",
             "sharectl send --code",
             "sharectl send --code a --detach",
+            "sharectl send --ask --code a",
+            "sharectl send --ask --name x",
+            "sharectl daemon",
             "sharectl receive",
             "sharectl receive --stdout",
             "sharectl receive 42-oak-tin --from bob --stdout",

@@ -3,7 +3,7 @@
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 use sharekarod::{
     config::{Config, Told},
     service,
@@ -11,8 +11,22 @@ use sharekarod::{
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+/// What the daemon is told, and what only packagers ask of the program.
+#[derive(Parser)]
+#[command(name = "sharekarod", version, about = "Finds the machines on the LAN and moves messages, files and folders between them")]
+struct Arguments {
+    #[command(flatten)]
+    told: Told,
+    /// Print the manual page and end
+    #[arg(long, hide = true)]
+    manual: bool,
+}
+
 fn main() -> ExitCode {
-    let told = Told::parse();
+    let Arguments { told, manual } = Arguments::parse();
+    if manual {
+        return print_manual();
+    }
     start_logging();
     match run(told) {
         Ok(()) => ExitCode::SUCCESS,
@@ -60,6 +74,12 @@ async fn end_on_signal(shutdown: CancellationToken) {
         }
         shutdown.cancel();
     }
+}
+
+/// The manual page, made from the same grammar that parses the arguments; packages ship it.
+fn print_manual() -> ExitCode {
+    let page = clap_mangen::Man::new(Arguments::command()).section("8").render(&mut std::io::stdout());
+    if page.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A transfer holds dozens of files open; the soft limit of a session is often 1,024 for everything.

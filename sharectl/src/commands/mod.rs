@@ -1,9 +1,11 @@
 //! The verbs: a clap struct each, and how it is run and printed.
 
+mod ask;
 pub(crate) mod bench;
 pub(crate) mod chat;
 mod code;
 pub(crate) mod completions;
+pub(crate) mod daemon;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod events;
@@ -12,6 +14,7 @@ pub(crate) mod group;
 mod history;
 pub(crate) mod inbox;
 mod invite;
+pub(crate) mod manual;
 pub(crate) mod message;
 pub(crate) mod messages;
 pub(crate) mod net;
@@ -45,7 +48,9 @@ use crate::{
 pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
     let command = match cli.command {
         Command::Completions(it) => return it.run(),
+        Command::Daemon(it) => return it.run(screen),
         Command::Demo(it) => return it.run(screen).await,
+        Command::Manual(it) => return it.run(),
         command => command,
     };
     let client = connect(cli.globals).await?;
@@ -72,7 +77,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Net(it) => it.run(&client, screen).await,
         Command::Events(it) => it.run(&client, screen).await,
         Command::Doctor(it) => it.run(&client, screen).await,
-        Command::Completions(_) | Command::Demo(_) => Ok(()), // these ran above, without a daemon
+        Command::Completions(_) | Command::Daemon(_) | Command::Demo(_) | Command::Manual(_) => Ok(()), // these ran above, without a daemon
     }
 }
 

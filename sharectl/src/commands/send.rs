@@ -20,7 +20,7 @@ use sharekaro_proto::{
     },
 };
 
-use super::{code, follow, stdin};
+use super::{ask, code, follow, stdin};
 use crate::{
     cli::{one_of, rate},
     ending::End,
@@ -29,14 +29,18 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(crate) struct Send {
-    /// alias, name, key prefix, @group, #room, all or HOST:PORT; several joined by a comma. None with --code
-    target: OsString,
+    /// alias, name, key prefix, @group, #room, all or HOST:PORT; several joined by a comma. None with --code and --ask
+    #[arg(required_unless_present = "ask")]
+    target: Option<OsString>,
     /// Files and folders
-    #[arg(required_unless_present = "code", value_name = "PATH")]
+    #[arg(required_unless_present_any = ["code", "ask"], value_name = "PATH")]
     pub(crate) paths: Vec<PathBuf>,
     /// To whoever types a code that this shows, also without being paired
     #[arg(long, conflicts_with_all = ["detach", "wait", "apart"])]
     code: bool,
+    /// To whom, and without a PATH what, is asked in a window: for file managers (zenity or kdialog)
+    #[arg(long, conflicts_with_all = ["code", "name"])]
+    ask: bool,
     /// Under this name, where PATH is - (standard input)
     #[arg(long)]
     name: Option<String>,
@@ -74,6 +78,31 @@ pub(crate) struct Send {
 
 impl Send {
     pub(crate) async fn run(self, client: &Client, screen: &Screen) -> Result<(), End> {
+        if self.ask {
+            return self.run_asking(client, screen).await;
+        }
+        self.run_told(client, screen).await
+    }
+
+    /// Asks for what is missing. Nobody reads standard error then: what goes wrong is shown in a window too.
+    async fn run_asking(self, client: &Client, screen: &Screen) -> Result<(), End> {
+        let asked = async {
+            let paths = ask::paths(self.target.iter().map(PathBuf::from).chain(self.paths.iter().cloned()).collect())?;
+            Ok::<_, ErrorBody>((ask::peer(client).await?, paths))
+        };
+        let done = match asked.await {
+            Ok((target, paths)) => Self { target: Some(target.into()), paths, ask: false, ..self }.run_told(client, screen).await,
+            Err(error) => Err(error.into()),
+        };
+        if let Err(End::Failed(error)) = &done
+            && error.code != ErrorCode::Cancelled
+        {
+            ask::show(error);
+        }
+        done
+    }
+
+    async fn run_told(self, client: &Client, screen: &Screen) -> Result<(), End> {
         if self.code {
             return code::run(self.parcel()?, client, screen).await;
         }
@@ -93,7 +122,7 @@ impl Send {
 
     /// What a code is made for: there is no target, so all arguments are paths.
     fn parcel(self) -> Result<SendCode, ErrorBody> {
-        let paths = std::iter::once(Path::new(&self.target)).chain(self.paths.iter().map(PathBuf::as_path));
+        let paths = self.target.iter().map(Path::new).chain(self.paths.iter().map(PathBuf::as_path));
         Ok(SendCode {
             paths: paths.map(absolute).collect::<Result<_, _>>()?,
             note: self.note,
@@ -109,7 +138,7 @@ impl Send {
     /// As the daemon takes it with a stream; what chooses among files means nothing for one.
     fn pipe(self) -> SendPipe {
         SendPipe {
-            target: self.target.to_string_lossy().into_owned(),
+            target: named(self.target),
             name: self.name.unwrap_or_default(),
             note: self.note,
             conflict: self.conflict,
@@ -121,7 +150,7 @@ impl Send {
 
     fn request(self) -> Result<SendBody, ErrorBody> {
         Ok(SendBody {
-            target: self.target.to_string_lossy().into_owned(), // what is no text names nobody
+            target: named(self.target),
             paths: self.paths.iter().map(|path| absolute(path)).collect::<Result<_, _>>()?,
             note: self.note,
             exclude: self.exclude,
@@ -133,6 +162,11 @@ impl Send {
             apart: self.apart,
         })
     }
+}
+
+/// The target as the daemon reads it; what is no text names nobody.
+fn named(target: Option<OsString>) -> String {
+    target.unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The path as the daemon, which has another working directory, understands it. It has to be there.
