@@ -27,16 +27,10 @@ answers() {
 }
 
 start_as_unit() {
-    units="${XDG_CONFIG_HOME:-$HOME/.config}/systemd/user"
-    mkdir -p "$units"
-    sed "s|^ExecStart=.*|ExecStart=\"$bin/sharekarod\"|" systemd/user/sharekarod.service >"$units/sharekarod.service"
-    systemctl --user daemon-reload
-    if ! systemctl --user start sharekarod.service || ! answers 150; then
-        echo "the user unit does not come up: journalctl --user -u sharekarod tells why" >&2
-        return 1
-    fi
-    echo "sharekarod runs as your systemd user unit: systemctl --user status sharekarod"
-    echo "  stop it: systemctl --user stop sharekarod      start it at login: systemctl --user enable sharekarod"
+    "$bin/sharectl" daemon install --no-enable --quiet >/dev/null || return 1
+    answers 150 || return 1
+    echo "sharekarod runs as your systemd user unit: sharectl daemon status"
+    echo "  stop it: sharectl daemon stop      start it at login too: sharectl daemon install"
 }
 
 start_in_background() {
@@ -59,7 +53,7 @@ cargo build --release --locked
 if answers 1; then
     echo "sharekarod runs already. What to type next:"
     next
-    echo "This build is used after a restart: systemctl --user restart sharekarod, or stop it and ./run.sh"
+    echo "This build is used after a restart: sharectl daemon restart, or stop it and ./run.sh"
 else
     # A unit that is hardened needs namespaces; where users may make none, the daemon runs all the same.
     if ! { systemctl --user show-environment >/dev/null 2>&1 && start_as_unit; }; then

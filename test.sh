@@ -5,6 +5,10 @@
 #   ./test.sh e2e             whole processes on loopback; needs no privilege
 #   ./test.sh lan [NAME...]   hosts in network namespaces; NAME selects tests
 #   ./test.sh disks [NAME...] file systems in images, whose power is cut; needs root
+#   ./test.sh packages        builds the packages, has the linters read them, installs and removes the .deb (root)
+#   ./test.sh vm              boots a Debian under qemu and lives through the .deb on it (root; 10 minutes on an idle
+#                             machine, and 5 more for its image the first time, kept in ~/.cache/sharekaro-vm)
+#   ./test.sh release         all of these: before a release
 #
 # SHAREKARO_TESTS_SKIP_ROOT=1 leaves out the tests that need namespaces or root, and says so at the end.
 # SHAREKARO_TESTS_ROUNDS=200 repeats what repeats itself (kills, power cuts, lossy paths) so often instead of a few times.
@@ -17,13 +21,17 @@ export RUST_LIB_BACKTRACE=0
 say() { printf '%s\n' "$*" >&2; }
 
 # command:package, each needed by a test of a whole process.
-needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux tshark:tshark unshare:util-linux dbus-daemon:dbus dbus-send:dbus gdbus:libglib2.0-bin busctl:systemd systemd-analyze:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs faketime:faketime"
+needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux tshark:tshark unshare:util-linux dbus-daemon:dbus dbus-send:dbus gdbus:libglib2.0-bin busctl:systemd systemd-analyze:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs faketime:faketime python3:python3"
+
+# Beside these, what only the packages and the booted machine need.
+needed_packages="lintian:lintian desktop-file-validate:desktop-file-utils appstreamcli:appstream man:man-db rpm:rpm file:file python3:python3"
+needed_vm="qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs ip:iproute2 tc:iproute2 setpriv:util-linux"
 
 install_needed() {
     PATH="$PATH:/usr/sbin:/sbin"
     export PATH
     packages=""
-    for pair in $needed; do
+    for pair in "$@"; do
         command -v "${pair%%:*}" >/dev/null 2>&1 || packages="$packages ${pair#*:}"
     done
     [ -n "$packages" ] || return 0
@@ -105,10 +113,43 @@ with_sudo() {
         "SHAREKARO_BIN=$SHAREKARO_BIN" "SHAREKARO_CRASH_BIN=$SHAREKARO_CRASH_BIN" "SHAREKARO_TESTS_ROUNDS=${SHAREKARO_TESTS_ROUNDS:-}" "$@"
 }
 
+as_root_only() {
+    [ "$(id -u)" = 0 ] && return 0
+    say "This needs root: sudo ./test.sh $1"
+    exit 1
+}
+
+# The one that ./package.sh left.
+built() { find "$PWD/target/$1" -maxdepth 1 -name "*.$2"; }
+
+packages() {
+    say "== the packages"
+    ./package.sh
+    SHAREKARO_DEB=$(built debian deb) SHAREKARO_RPM=$(built generate-rpm rpm) tests/packages.sh
+}
+
+# The image is made once for each version of the script that makes it.
+vm() {
+    say "== a machine that boots"
+    ./package.sh deb
+    SHAREKARO_DEB=$(built debian deb)
+    SHAREKARO_VM_IMAGE="${XDG_CACHE_HOME:-$HOME/.cache}/sharekaro-vm/$(sha256sum <tests/vm/image.sh | cut -c1-16)"
+    SHAREKARO_BIN="$PWD/target/release"
+    export SHAREKARO_DEB SHAREKARO_VM_IMAGE SHAREKARO_BIN
+    [ -f "$SHAREKARO_VM_IMAGE/disk.ext4" ] || tests/vm/image.sh "$SHAREKARO_VM_IMAGE"
+    cargo test --locked -p sharekaro-tests --test vm -- --nocapture
+}
+
 skipped=""
 what="${1:-all}"
 [ $# = 0 ] || shift
-install_needed
+# shellcheck disable=SC2086 # one word a command
+case "$what" in
+    packages) install_needed $needed_packages ;;
+    vm) install_needed $needed_vm ;;
+    release) install_needed $needed $needed_packages $needed_vm ;;
+    *) install_needed $needed ;;
+esac
 case "$what" in
     all)
         ./check.sh
@@ -129,8 +170,26 @@ case "$what" in
         build
         disks "$@"
         ;;
+    packages)
+        as_root_only packages
+        packages
+        ;;
+    vm)
+        as_root_only vm
+        vm
+        ;;
+    release)
+        as_root_only release
+        ./check.sh
+        build
+        e2e
+        lan
+        disks
+        packages
+        vm
+        ;;
     *)
-        say "usage: ./test.sh [all | e2e [NAME...] | lan [NAME...] | disks [NAME...]]"
+        say "usage: ./test.sh [all | e2e [NAME...] | lan [NAME...] | disks [NAME...] | packages | vm | release]"
         exit 2
         ;;
 esac

@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 
 mod demo;
+mod desktop;
 mod far;
 mod files;
 mod inbox;

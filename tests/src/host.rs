@@ -292,6 +292,13 @@ impl Host {
         Ctl::new(self.ctl_command(), words)
     }
 
+    /// Another program, in this host's home and with its environment; not in its namespace.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        self.place(&mut command);
+        command
+    }
+
     fn ctl_command(&self) -> Command {
         // Where it is not built, running this path fails and says which.
         let mut command = Command::new(program("sharectl").unwrap_or_else(|e| PathBuf::from(format!("({e})"))));

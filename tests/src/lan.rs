@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::sh;
+use crate::{machine::Tap, sh};
 
 /// Begins the name of every namespace of ours; after it come the process and the LAN.
 const PREFIX: &str = "sharekaro-";
@@ -65,6 +65,17 @@ impl Lan {
         let cable = Cable { namespace, switch, port, address: Mutex::new(String::new()) };
         cable.move_to(&format!("10.77.0.{}", 10 + number))?;
         Ok(cable)
+    }
+
+    /// A network card for an emulated machine, plugged into the bridge.
+    ///
+    /// # Errors
+    /// One of the steps failed.
+    pub(crate) fn tap(&self) -> Result<Tap> {
+        let (namespace, device) = (self.switch(), format!("t{}", self.cables.fetch_add(1, Ordering::Relaxed)));
+        sh(&["ip", "-n", &namespace, "tuntap", "add", "dev", &device, "mode", "tap"])?;
+        sh(&["ip", "-n", &namespace, "link", "set", &device, "master", "br0", "up"])?;
+        Ok(Tap { namespace, device })
     }
 
     fn switch(&self) -> String {

@@ -1,10 +1,10 @@
 //! A scene: some hosts, what happens among them, and, where it goes wrong, what their daemons had to say.
 
-use std::array;
+use std::{array, path::Path};
 
 use anyhow::{Context, Error, Result};
 
-use crate::{Host, Lan, lan::Cable, wait::until};
+use crate::{Host, Lan, Machine, lan::Cable, machine, wait::until};
 
 /// Hosts on a LAN of their own, each with a running daemon.
 ///
@@ -59,6 +59,22 @@ pub fn apart_on_loopback<const N: usize>(names: [&str; N], story: impl FnOnce([&
             host.set("SHAREKARO_PORT", host.port()?.to_string());
         }
         story(hosts)
+    })
+}
+
+/// A machine that boots, with what lies in `carried` below its `/mnt`, and a host with a daemon, on a LAN of their own.
+///
+/// # Errors
+/// What the story says, with the ends of the daemon's log and of the machine's journal.
+pub fn beside_a_machine(name: &str, carried: &Path, story: impl FnOnce(&Machine, &Host) -> Result<()>) -> Result<()> {
+    let lan = Lan::new(1500)?;
+    let host = Host::new(name, Some(lan.plug(name)?))?;
+    let machine = Machine::boot(&lan, &machine::image()?, carried)?;
+    host.start()?;
+    story(&machine, &host).map_err(|e| {
+        let journal =
+            machine.run("journalctl --no-pager --lines 60 --output short-monotonic").map_or_else(|e| format!("{e:#}"), |it| it.text);
+        with_logs(e.context(format!("--- the end of the machine's journal\n{journal}\n---")), &[host])
     })
 }
 
