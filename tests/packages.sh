@@ -39,7 +39,7 @@ clean "the bash completion is bash" bash -n "$top/deb/usr/share/bash-completion/
 clean "the Nautilus entry is Python" python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$top/deb/usr/share/nautilus-python/extensions/sharekaro.py"
 
 # Both hold the same, save where the two kinds of systems keep things in different places.
-same() { sed -E 's#/zsh/(vendor-completions|site-functions)/#/zsh/#' | grep -v -E '/(doc|licenses|lintian)/|user-preset|\.build-id' | sort; }
+same() { sed -E 's#/zsh/(vendor-completions|site-functions)/#/zsh/#' | grep -v -E '/(doc|licenses|lintian)/|-preset/|\.build-id' | sort; }
 dpkg-deb -c "$SHAREKARO_DEB" | grep -v ^d | sed -E 's#^([^ ]+ +){5}\./##' | same >"$top/deb.list"
 rpm -qpl --noartifact "$SHAREKARO_RPM" 2>/dev/null | sed 's#^/##' | same >"$top/rpm.list"
 silent "the .deb and the .rpm hold the same" diff "$top/deb.list" "$top/rpm.list"

@@ -1,11 +1,13 @@
 //! Opens a packet socket and hands it over: the only program of ShareKaro that may need a privilege.
 //!
-//! `sharekaro-capture INTERFACE`, with a Unix socket as standard input. The socket that it opens receives nothing yet:
-//! whoever gets it says from which interface, with which filter. Not one packet is read here. Exit codes as those of
-//! `sharectl`: 0 handed over, 2 usage, 4 no such interface, 14 not permitted, 1 anything else.
+//! `sharekaro-capture INTERFACE`, with a Unix socket as standard input. Without INTERFACE the name comes as a line
+//! through that socket, as systemd starts it for a connection; then a failure goes back through it, too: the exit code
+//! as a byte and a sentence. The socket that it opens receives nothing yet: whoever gets it says from which interface,
+//! with which filter. Not one packet is read here. Exit codes as those of `sharectl`: 0 handed over, 2 usage, 4 no such
+//! interface, 14 not permitted, 1 anything else.
 
 use std::{
-    io::IoSlice,
+    io::{BufRead, BufReader, IoSlice, Read},
     mem::MaybeUninit,
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
@@ -24,15 +26,49 @@ const USAGE: u8 = 2;
 const NOT_FOUND: u8 = 4;
 const NOT_PERMITTED: u8 = 14;
 
+/// A line with the name of an interface: 15 bytes in Linux, and some to see that it is too long.
+const LINE_MAX: u64 = 64;
+
+/// Said before the exit code becomes the process's: how to say it depends on who started us.
+type Failure = (u8, String);
+
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (Some(interface), None) = (arguments.next(), arguments.next()) else {
-        return fail(USAGE, "usage: sharekaro-capture INTERFACE, with a Unix socket as standard input; the daemon calls it");
+    let (done, asked_by_line) = match (arguments.next(), arguments.next()) {
+        (Some(interface), None) => (serve(&interface), false),
+        (None, _) => (asked().and_then(|interface| serve(&interface)), true),
+        _ => (
+            Err((USAGE, "usage: sharekaro-capture [INTERFACE], with a Unix socket as standard input; the daemon calls it".to_owned())),
+            false,
+        ),
     };
-    match open(&interface).and_then(|socket| hand_over(&socket)) {
+    match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err((code, message)) if asked_by_line => refuse(code, &message),
         Err((code, message)) => fail(code, &message),
     }
+}
+
+fn serve(interface: &str) -> Result<(), Failure> {
+    hand_over(&open(interface)?)
+}
+
+/// The interface that the other end of standard input names.
+fn asked() -> Result<String, Failure> {
+    let mut line = String::new();
+    let read = BufReader::new(std::io::stdin().take(LINE_MAX)).read_line(&mut line);
+    match read {
+        Ok(_) if line.ends_with('\n') => Ok(line.trim_end().to_owned()),
+        Ok(_) => Err((USAGE, "a line with the name of an interface is wanted".to_owned())),
+        Err(error) => Err((USAGE, format!("cannot read the name of an interface: {error}"))),
+    }
+}
+
+/// Tells the other end of standard input why not. systemd has seen a connection served: that is no failure of a unit.
+fn refuse(code: u8, message: &str) -> ExitCode {
+    let answer = [&[code], message.as_bytes()].concat();
+    let told = sendmsg(std::io::stdin(), &[IoSlice::new(&answer)], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
+    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(code) }
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
@@ -41,7 +77,7 @@ fn fail(code: u8, message: &str) -> ExitCode {
 }
 
 /// A packet socket of protocol 0: nothing arrives at it before its holder binds it.
-fn open(interface: &str) -> Result<OwnedFd, (u8, String)> {
+fn open(interface: &str) -> Result<OwnedFd, Failure> {
     let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, SocketFlags::CLOEXEC, None).map_err(|error| match error {
         Errno::PERM | Errno::ACCESS => (NOT_PERMITTED, how_to_permit()),
         error => (1, format!("cannot open a packet socket: {error}")),
@@ -62,7 +98,7 @@ fn how_to_permit() -> String {
 }
 
 /// Sends the socket through standard input (SCM_RIGHTS), with one byte, as no message is empty.
-fn hand_over(socket: &OwnedFd) -> Result<(), (u8, String)> {
+fn hand_over(socket: &OwnedFd) -> Result<(), Failure> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let descriptors = [socket.as_fd()];

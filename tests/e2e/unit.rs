@@ -2,8 +2,12 @@
 
 use std::{
     fs,
-    io::ErrorKind,
-    os::unix::net::UnixDatagram,
+    io::{ErrorKind, Read, Write},
+    net::Shutdown,
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixStream},
+    },
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -17,20 +21,27 @@ use sharekaro_tests::{Host, Sandbox, on_loopback, program, until};
 const EXPOSURE_MAX: f32 = 2.0;
 
 /// Which manager a unit is for, its file, and the name that this manager has for it here.
-const UNITS: [(&str, &str, &str); 2] = [
+type Unit = (&'static str, &'static str, &'static str);
+
+/// The daemon's.
+const DAEMONS: [Unit; 2] = [
     ("--user", "../systemd/user/sharekarod.service", "sharekarod.service"),
     ("--system", "../systemd/system/sharekarod@.service", "sharekarod@root.service"),
 ];
+
+/// What opens packet sockets for the daemon.
+const CAPTURE: Unit = ("--system", "../systemd/system/sharekaro-capture@.service", "sharekaro-capture@0.service");
 
 fn text(source: &str) -> Result<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).with_context(|| format!("cannot read {source}"))
 }
 
-/// The unit with the built daemon in the place of the installed one, by the name of its file.
+/// The unit with the built program in the place of the installed one, by the name of its file.
 fn unit(sandbox: &Sandbox, source: &str) -> Result<PathBuf> {
     let daemon = program("sharekarod")?;
+    let bin = daemon.parent().context("no folder")?;
     let path = sandbox.path().join(Path::new(source).file_name().context("no file")?);
-    fs::write(&path, text(source)?.replace("/usr/bin/sharekarod", &daemon.to_string_lossy()))?;
+    fs::write(&path, text(source)?.replace("/usr/bin", &bin.to_string_lossy()))?;
     Ok(path)
 }
 
@@ -44,7 +55,7 @@ fn analyze(sandbox: &Sandbox, verb: &[&str], unit: &Path) -> Result<(bool, Strin
 #[test]
 fn the_units_have_no_mistakes() -> Result<()> {
     let sandbox = Sandbox::new("unit")?;
-    for (manager, source, name) in UNITS {
+    for (manager, source, name) in DAEMONS.into_iter().chain([CAPTURE]) {
         let instance = unit(&sandbox, source)?.with_file_name(name);
 
         let (sound, said) = analyze(&sandbox, &[manager, "verify", "--man=no"], &instance)?;
@@ -59,7 +70,7 @@ fn the_units_have_no_mistakes() -> Result<()> {
 #[test]
 fn the_units_leave_little_to_attack() -> Result<()> {
     let sandbox = Sandbox::new("unit")?;
-    for (manager, source, name) in UNITS {
+    for (manager, source, name) in DAEMONS.into_iter().chain([CAPTURE]) {
         let (_, said) = analyze(&sandbox, &[manager, "security", "--offline=true"], &unit(&sandbox, source)?)?;
 
         let figure = said.rsplit_once(".service: ").and_then(|(_, rest)| rest.split_whitespace().next());
@@ -72,7 +83,7 @@ fn the_units_leave_little_to_attack() -> Result<()> {
 
 #[test]
 fn the_units_forbid_nothing_that_the_daemon_needs() -> Result<()> {
-    for (_, source, name) in UNITS {
+    for (_, source, name) in DAEMONS {
         let text = text(source)?;
 
         // Each of these was tried in a user's manager: openat2, files in homes and /tmp, limits in /proc/sys, kept modes.
@@ -84,7 +95,7 @@ fn the_units_forbid_nothing_that_the_daemon_needs() -> Result<()> {
 }
 
 #[test]
-fn both_units_take_the_same_away() -> Result<()> {
+fn both_units_of_the_daemon_take_the_same_away() -> Result<()> {
     let hardening = |source| -> Result<Vec<String>> {
         let text = text(source)?;
         let (_, rest) = text.split_once("NoNewPrivileges=").with_context(|| format!("{source} hardens nothing"))?;
@@ -93,7 +104,7 @@ fn both_units_take_the_same_away() -> Result<()> {
         Ok(settings.lines().filter(shared).map(str::to_owned).collect())
     };
 
-    let [session, system] = [hardening(UNITS[0].1)?, hardening(UNITS[1].1)?];
+    let [session, system] = [hardening(DAEMONS[0].1)?, hardening(DAEMONS[1].1)?];
 
     ensure!(session == system && session.len() > 20, "{session:?} and {system:?}");
     Ok(())
@@ -234,4 +245,33 @@ fn a_stop_is_over_within_five_seconds_whatever_hangs_on() -> Result<()> {
         ensure!(bob.alive(), "bob ended too");
         Ok(())
     })
+}
+
+#[test]
+fn asked_through_a_connection_the_capture_program_answers_there() -> Result<()> {
+    let ask = |line: &str| -> Result<Vec<u8>> {
+        let (mut ours, theirs) = UnixStream::pair()?;
+        ours.set_read_timeout(Some(Duration::from_secs(10)))?;
+        ours.write_all(line.as_bytes())?;
+        ours.shutdown(Shutdown::Write)?;
+        let done = Command::new(program("sharekaro-capture")?).stdin(OwnedFd::from(theirs)).status()?;
+        ensure!(done.success(), "a refusal would be a failed unit: {done}");
+        let mut answer = Vec::new();
+        ours.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    let refused = |answer: &[u8], codes: &[u8], word: &str| {
+        answer.split_first().is_some_and(|(code, words)| codes.contains(code) && String::from_utf8_lossy(words).contains(word))
+    };
+
+    // 14 where whoever runs this test may not open a packet socket, 0 with the socket where he may.
+    let answer = ask("lo\n")?;
+    ensure!(answer == [0] || refused(&answer, &[14], "CAP_NET_RAW"), "{answer:?}");
+    let answer = ask("no-such-link\n")?;
+    ensure!(refused(&answer, &[4], "no-such-link") || refused(&answer, &[14], "CAP_NET_RAW"), "{answer:?}");
+    for nonsense in ["", "lo", &"x".repeat(5000)] {
+        let answer = ask(nonsense)?;
+        ensure!(refused(&answer, &[2], "name of an interface"), "{nonsense:?}: {answer:?}");
+    }
+    Ok(())
 }

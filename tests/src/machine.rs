@@ -1,6 +1,6 @@
 //! A machine that boots: Debian with systemd in an emulator (qemu, no KVM), with its network card plugged into a LAN.
 //!
-//! The tests type into a root shell on its second serial port. What it writes to its disk lives as long as the machine,
+//! The tests type into a root shell on its second serial port, a line of base64 for each command. What it writes to its disk lives as long as the machine,
 //! over reboots too, and never reaches the image. Dropping it switches it off.
 
 use std::{
@@ -14,6 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
+use data_encoding::BASE64;
 use tempfile::TempDir;
 
 use crate::{lan::Lan, programs::system, sh, wait::until};
@@ -136,11 +137,9 @@ impl Shell {
     fn run(&mut self, script: &str, within: Duration) -> Result<Said> {
         self.commands += 1;
         let (begin, end) = (format!("=begin {}=", self.commands), format!("=end {} ", self.commands));
-        // each marker is written in two halves, so that an echo of the command is not taken for it
-        let line = format!(
-            "\nprintf '\\n=%s\\n' 'begin {0}='; {{ {script}\n}} </dev/null 2>&1; printf '\\n=%s %s=\\n' 'end {0}' $?\n",
-            self.commands
-        );
+        let script = format!("printf '\\n{begin}\\n'; {{ {script}\n}} </dev/null 2>&1; printf '\\n{end}%s=\\n' $?");
+        // One line: while the machine boots, parts of what is typed are lost, and only whole lines mean anything.
+        let line = format!("\n{}\n", BASE64.encode(script.as_bytes()));
         self.stream.set_write_timeout(Some(within))?;
         self.stream.write_all(line.as_bytes())?;
         let (mut heard, deadline) = (Vec::new(), Instant::now() + within);

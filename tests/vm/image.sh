@@ -37,17 +37,22 @@ mkdir -p /var/log/journal
 mkdir -p /etc/systemd/system/getty@tty1.service.d
 printf '[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin anna --noclear %%I linux\n' >/etc/systemd/system/getty@tty1.service.d/autologin.conf
 
-# Reads commands from the test and answers; the same terminal is its input and its output.
+# Reads commands from the test and answers; the same terminal is its input and its output. What is no whole line of
+# base64, as while the machine boots, is nothing.
+cat >/usr/local/bin/test-shell <<'SHELL'
+while IFS= read -r line; do
+    script=$(base64 --decode <<<"$line" 2>/dev/null) && eval "$script"
+done
+SHELL
 cat >/etc/systemd/system/test-shell.service <<'UNIT'
 [Unit]
 Description=A root shell for the tests, on the second serial port
 After=systemd-user-sessions.service
 [Service]
 ExecStartPre=/bin/stty -F /dev/ttyS1 raw -echo
-ExecStart=/bin/bash --noprofile --norc
+ExecStart=/bin/bash --noprofile --norc /usr/local/bin/test-shell
 StandardInput=tty-force
 StandardOutput=tty
-# with this on the terminal too, bash would think that a person is there
 StandardError=journal
 TTYPath=/dev/ttyS1
 Environment=HOME=/root LANG=C.UTF-8 PAGER=cat

@@ -1,7 +1,10 @@
 //! Asks `sharekaro-capture` for a packet socket: the daemon itself has no privilege and needs none.
+//!
+//! As a unit it may not even run a program that has one (`NoNewPrivileges`): there a service of the system's hands the
+//! socket over. Without that service, or where it is not for us, the program is run.
 
 use std::{
-    io::{IoSliceMut, Read},
+    io::{ErrorKind, IoSliceMut, Read, Write},
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::net::UnixStream},
     path::PathBuf,
@@ -15,6 +18,13 @@ use super::LiveError;
 
 const PROGRAM: &str = "sharekaro-capture";
 
+/// Where `sharekaro-capture.socket` listens, for the group that may.
+const SERVICE: &str = "/run/sharekaro/capture.sock";
+
+/// What a person does who may not.
+const JOIN: &str = "capturing packets needs the capability CAP_NET_RAW, which sharekaro-capture has (setcap) for members of the group \
+                    sharekaro alone: sudo usermod --append --groups sharekaro $USER, then log in again";
+
 /// Exit codes of the program.
 const NOT_FOUND: i32 = 4;
 const NOT_PERMITTED: i32 = 14;
@@ -23,26 +33,46 @@ const NOT_PERMITTED: i32 = 14;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Its words are one line.
-const WORDS_MAX: u64 = 4096;
+const WORDS_MAX: usize = 4096;
 
-/// A packet socket that receives nothing yet. Blocks for as long as the program runs.
+/// A packet socket that receives nothing yet. Blocks for as long as the service or the program runs.
 ///
 /// # Errors
 /// Where there is no such interface or no right, or the program is missing.
 pub fn open_socket(interface: &str) -> Result<OwnedFd, LiveError> {
+    match UnixStream::connect(SERVICE) {
+        Ok(service) => ask_service(service, interface),
+        Err(_) => run_program(interface),
+    }
+}
+
+fn ask_service(mut service: UnixStream, interface: &str) -> Result<OwnedFd, LiveError> {
+    service.set_read_timeout(Some(TIMEOUT)).map_err(LiveError::NoHelper)?;
+    service.write_all(format!("{interface}\n").as_bytes()).map_err(LiveError::NoHelper)?;
+    let (socket, answer) = receive(&service);
+    socket.ok_or_else(|| match answer.split_first() {
+        Some((code, words)) => refusal(interface, Some(i32::from(*code)), String::from_utf8_lossy(words).trim().to_owned()),
+        None => LiveError::Helper("its service did not answer".to_owned()),
+    })
+}
+
+fn run_program(interface: &str) -> Result<OwnedFd, LiveError> {
     let (ours, theirs) = UnixStream::pair().map_err(LiveError::NoHelper)?;
     ours.set_read_timeout(Some(TIMEOUT)).map_err(LiveError::NoHelper)?;
     let mut command = Command::new(program());
     command.arg(interface).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped()).env_clear();
-    let child = command.spawn().map_err(LiveError::NoHelper)?;
+    let child = command.spawn().map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => LiveError::NotPermitted(JOIN.to_owned()),
+        _ => LiveError::NoHelper(error),
+    })?;
     // The command holds their end: with it gone, the program's end is the end.
     drop(command);
-    match received(&ours) {
-        Some(socket) => {
+    match receive(&ours) {
+        (Some(socket), _) => {
             end(child);
             Ok(socket)
         }
-        None => Err(refused(interface, child)),
+        (None, _) => Err(refused(interface, child)),
     }
 }
 
@@ -52,23 +82,32 @@ fn program() -> PathBuf {
     beside.filter(|path| path.is_file()).unwrap_or_else(|| PROGRAM.into())
 }
 
-fn received(from: &UnixStream) -> Option<OwnedFd> {
+/// The socket that comes, and the bytes that it comes with.
+fn receive(from: &UnixStream) -> (Option<OwnedFd>, Vec<u8>) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let mut byte = [0];
-    recvmsg(from, &mut [IoSliceMut::new(&mut byte)], &mut ancillary, RecvFlags::CMSG_CLOEXEC).ok()?;
+    let mut bytes = vec![0; WORDS_MAX];
+    let Ok(received) = recvmsg(from, &mut [IoSliceMut::new(&mut bytes)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) else {
+        return (None, Vec::new());
+    };
+    bytes.truncate(received.bytes);
     let mut messages = ancillary.drain();
-    messages.find_map(|message| if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None })
+    let socket =
+        messages.find_map(|message| if let RecvAncillaryMessage::ScmRights(mut descriptors) = message { descriptors.next() } else { None });
+    (socket, bytes)
 }
 
 /// What the program says of its failure.
 fn refused(interface: &str, mut child: Child) -> LiveError {
     let mut words = String::new();
     if let Some(stderr) = child.stderr.take() {
-        let _ = stderr.take(WORDS_MAX).read_to_string(&mut words);
+        let _ = stderr.take(WORDS_MAX as u64).read_to_string(&mut words);
     }
-    let words = words.trim().to_owned();
-    match end(child) {
+    refusal(interface, end(child), words.trim().to_owned())
+}
+
+fn refusal(interface: &str, code: Option<i32>, words: String) -> LiveError {
+    match code {
         Some(NOT_FOUND) => LiveError::NoInterface(interface.into()),
         Some(NOT_PERMITTED) => LiveError::NotPermitted(words),
         _ => LiveError::Helper(words),
