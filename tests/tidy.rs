@@ -41,7 +41,11 @@ const CRATES: [(&[&str], &[&str], &str); 7] = [
         &["sharekarod/src/net/", "sharekarod/src/identity.rs"],
         "the transport can be replaced only while nobody else knows it",
     ),
-    (&["zbus"], &["sharekarod/src/frontends/dbus/"], "D-Bus is one door of four"),
+    (
+        &["zbus"],
+        &["sharekarod/src/frontends/dbus/", "sharectl/src/commands/agent/"],
+        "D-Bus is one door of four; the agent asks the desktop over it, the daemon never",
+    ),
     (
         &["interprocess"],
         &["sharekarod/src/frontends/socket.rs", "sharekaro-proto/src/client.rs", "sharekaro-proto/src/client/"],

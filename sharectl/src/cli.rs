@@ -9,8 +9,10 @@ use clap::{
 use sharekaro_proto::TransferId;
 
 use crate::commands::{
+    agent::Agent,
     bench::Bench,
     chat::Chat,
+    clip::ClipVerb,
     completions::Completions,
     daemon::DaemonVerb,
     demo::Demo,
@@ -107,6 +109,11 @@ pub(crate) enum Command {
     Net(Net),
     /// Everything that happens, as it happens
     Events(Events),
+    /// Notifications in this desktop session, with buttons that answer; runs until it is ended
+    Agent(Agent),
+    /// The clipboard: push to a peer, pull what a peer wrote last; off unless the configuration says `clipboard = true`
+    #[command(subcommand)]
+    Clip(ClipVerb),
     /// What is wrong with this machine, the network or the way to a peer, and what mends it
     Doctor(Doctor),
     /// Two daemons on this machine find each other, pair and exchange a file
@@ -276,6 +283,11 @@ mod tests {
             "sharectl net capture eth0 --filter icmp --duration 8s -w b.pcapng",
             "sharectl demo -q",
             "sharectl doctor --json",
+            "sharectl agent",
+            "sharectl agent --once --json",
+            "sharectl clip push bob",
+            "sharectl clip pull",
+            "sharectl clip pull --from bob",
             "sharectl doctor --peer bob",
             "sharectl daemon install --no-enable",
             "sharectl daemon uninstall",

@@ -94,6 +94,9 @@ pub struct Told {
     /// Tell peers that what they wrote was on the screen (default: true)
     #[arg(long, env = "SHAREKARO_READ_RECEIPTS")]
     read_receipts: Option<bool>,
+    /// Let `sharectl clip` read and write the clipboard (default: false)
+    #[arg(long, env = "SHAREKARO_CLIPBOARD")]
+    clipboard: Option<bool>,
     /// Bytes a second to all peers together; K, M, G are powers of 1024 (default: no limit)
     #[arg(long, env = "SHAREKARO_UPLOAD_LIMIT")]
     upload_limit: Option<String>,
@@ -151,6 +154,8 @@ pub struct Config {
     pub offer_expiry: Duration,
     /// Whether peers are told that what they wrote was on the screen.
     pub read_receipts: bool,
+    /// Whether `sharectl clip` may read and write the clipboard.
+    pub clipboard: bool,
     /// Bytes a second to all peers together.
     pub upload_limit: Option<u64>,
     /// Bytes a second from all peers together.
@@ -197,6 +202,7 @@ impl Config {
             dbus: told.dbus.or(file.dbus).unwrap_or(true),
             offer_expiry: offer_expiry.map_or(Ok(Duration::from_secs(86_400)), |text| duration("offer_expiry", &text))?,
             read_receipts: told.read_receipts.or(file.read_receipts).unwrap_or(true),
+            clipboard: told.clipboard.or(file.clipboard).unwrap_or(false),
             upload_limit: told.upload_limit.or(file.upload_limit).map(|text| rate("upload_limit", &text)).transpose()?.flatten(),
             download_limit: told.download_limit.or(file.download_limit).map(|text| rate("download_limit", &text)).transpose()?.flatten(),
             net: told.net.or(file.net).unwrap_or(true),

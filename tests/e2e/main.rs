@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 
+mod agent;
 mod demo;
 mod desktop;
 mod far;

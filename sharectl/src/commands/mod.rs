@@ -1,8 +1,10 @@
 //! The verbs: a clap struct each, and how it is run and printed.
 
+pub(crate) mod agent;
 mod ask;
 pub(crate) mod bench;
 pub(crate) mod chat;
+pub(crate) mod clip;
 mod code;
 pub(crate) mod completions;
 pub(crate) mod daemon;
@@ -51,9 +53,10 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Daemon(it) => return it.run(screen),
         Command::Demo(it) => return it.run(screen).await,
         Command::Manual(it) => return it.run(),
+        Command::Agent(it) => return it.run(cli.globals, screen).await,
         command => command,
     };
-    let client = connect(cli.globals).await?;
+    let client = connect(&cli.globals).await?;
     match command {
         Command::Status(it) => it.run(&client, screen).await,
         Command::Identity(it) => it.run(&client, screen).await,
@@ -77,14 +80,16 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Net(it) => it.run(&client, screen).await,
         Command::Events(it) => it.run(&client, screen).await,
         Command::Doctor(it) => it.run(&client, screen).await,
-        Command::Completions(_) | Command::Daemon(_) | Command::Demo(_) | Command::Manual(_) => Ok(()), // these ran above, without a daemon
+        Command::Clip(it) => it.run(&client, screen).await,
+        // these ran above, without a daemon
+        Command::Agent(_) | Command::Completions(_) | Command::Daemon(_) | Command::Demo(_) | Command::Manual(_) => Ok(()),
     }
 }
 
 /// The daemon of the session; without one, the one that the system runs for this user.
-async fn connect(globals: Globals) -> Result<Client, End> {
-    if let Some(named) = globals.socket {
-        return Ok(Client::connect(&named).await?);
+async fn connect(globals: &Globals) -> Result<Client, End> {
+    if let Some(named) = &globals.socket {
+        return Ok(Client::connect(named).await?);
     }
     match (Client::connect(&default_socket()).await, system_socket()) {
         (Err(error), Some(system)) if error.code == ErrorCode::NoDaemon => Ok(Client::connect(&system).await?),
