@@ -6,6 +6,7 @@
 mod admission;
 mod batch;
 mod code;
+mod congestion;
 mod dial;
 mod endpoint;
 mod greeting;

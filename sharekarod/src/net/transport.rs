@@ -7,7 +7,7 @@ use std::{io, sync::Arc, time::Duration};
 use quinn::{
     ClientConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, NoneTokenLog, ServerConfig, TransportConfig, ValidationTokenConfig,
     VarInt, VarIntBoundsExceeded,
-    congestion::{BbrConfig, CubicConfig},
+    congestion::BbrConfig,
     crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig},
 };
 use quinn_proto::HashedConnectionIdGenerator;
@@ -17,6 +17,7 @@ use sharekaro_proto::DeviceId;
 use crate::{
     identity::Identity,
     net::{
+        congestion::DiscerningConfig,
         limits,
         tls::{self, Met},
     },
@@ -28,7 +29,7 @@ const QUIC_V1: u32 = 1;
 /// How the sending rate follows the path.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Congestion {
-    /// Best on wires.
+    /// Best on wires; does not slow down for noise.
     #[default]
     Cubic,
     /// Better where packets are lost to noise, as on bad radios; quinn calls its own experimental.
@@ -84,7 +85,7 @@ pub(super) fn transport(congestion: Congestion, idle: Duration, payload_max: u16
         .max_idle_timeout(Some(IdleTimeout::try_from(idle)?))
         .mtu_discovery_config(Some(discovery));
     match congestion {
-        Congestion::Cubic => config.congestion_controller_factory(Arc::new(CubicConfig::default())),
+        Congestion::Cubic => config.congestion_controller_factory(Arc::new(DiscerningConfig::default())),
         Congestion::Bbr => config.congestion_controller_factory(Arc::new(BbrConfig::default())),
     };
     Ok(Arc::new(config))
