@@ -21,7 +21,7 @@ export RUST_LIB_BACKTRACE=0
 say() { printf '%s\n' "$*" >&2; }
 
 # command:package, each needed by a test of a whole process.
-needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux tshark:tshark unshare:util-linux dbus-daemon:dbus dbus-send:dbus gdbus:libglib2.0-bin busctl:systemd systemd-analyze:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs faketime:faketime python3:python3 Xvfb:xvfb dunst:dunst xclip:xclip import:imagemagick"
+needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux tshark:tshark unshare:util-linux dbus-daemon:dbus dbus-send:dbus gdbus:libglib2.0-bin busctl:systemd systemd-analyze:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs faketime:faketime python3:python3 Xvfb:xvfb dunst:dunst xclip:xclip import:imagemagick virtualenv:virtualenv"
 
 # Beside these, what only the packages and the booted machine need.
 needed_packages="lintian:lintian desktop-file-validate:desktop-file-utils appstreamcli:appstream man:man-db rpm:rpm file:file python3:python3"
@@ -52,6 +52,12 @@ install_needed() {
     $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $packages >/dev/null
 }
 
+# A client of the bus that nobody here wrote, in another language.
+python_client() {
+    [ -x target/python/bin/python3 ] || virtualenv --quiet target/python
+    target/python/bin/python3 -c "import jeepney" 2>/dev/null || target/python/bin/pip install --quiet jeepney==0.9.0
+}
+
 # The programs as users get them; the tests around them need no optimising, nor does the daemon that some of them kill
 # at a named point.
 build() {
@@ -65,6 +71,7 @@ build() {
 
 e2e() {
     say "== whole processes on loopback"
+    python_client
     cargo test --locked -p sharekaro-tests --test e2e -- --test-threads 2 "$@"
 }
 

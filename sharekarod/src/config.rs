@@ -31,12 +31,12 @@ pub enum Error {
         source: io::Error,
     },
     /// The file is no configuration.
-    #[error("the configuration {} does not make sense: {source}", path.display())]
+    #[error("the configuration {} does not make sense: {problem}", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
-        /// What and where.
-        source: Box<toml::de::Error>,
+        /// What and where; no `source`, as it stands in the sentence already.
+        problem: Box<toml::de::Error>,
     },
     /// A value makes no sense.
     #[error("{key} = {value:?} makes no sense: {why}")]
@@ -51,6 +51,19 @@ pub enum Error {
     /// There is no home to live in.
     #[error("there is no home directory: set HOME, or state_dir, inbox_dir and drop_dir")]
     NoHome,
+}
+
+impl Error {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Read { .. } | Self::Parse { .. } => {
+                "mend it, or move it away: without it the defaults count; `sharekarod --help` names every key"
+            }
+            Self::Value { .. } => "`sharekarod --help` names every key and its values",
+            Self::NoHome => "as a service: User= in its unit, or Environment=HOME=/some/folder",
+        }
+    }
 }
 
 /// Everything that can be told, from one source. Each key is a flag, a `SHAREKARO_*` variable and a key of the file.
@@ -254,7 +267,7 @@ impl Config {
 
 fn read(path: &Path, named: bool) -> Result<Told, Error> {
     match fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text).map_err(|source| Error::Parse { path: path.into(), source: Box::new(source) }),
+        Ok(text) => toml::from_str(&text).map_err(|problem| Error::Parse { path: path.into(), problem: Box::new(problem) }),
         Err(e) if e.kind() == io::ErrorKind::NotFound && !named => Ok(Told::default()),
         Err(source) => Err(Error::Read { path: path.into(), source }),
     }

@@ -144,11 +144,11 @@ async fn publish(mut notices: mpsc::Receiver<Notice>, engine: Engine) {
 
 /// A folder for us alone.
 fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
-        .with_context(|| format!("cannot make the state folder {}", dir.display()))?;
-    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700))
-        .with_context(|| format!("cannot make the state folder {} private", dir.display()))
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| unusable(dir))?;
+    std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).with_context(|| unusable(dir))
+}
+
+fn unusable(state_dir: &Path) -> String {
+    let path = state_dir.display();
+    format!("cannot use {path} for our key and database: free it for us, or name another folder by state_dir (SHAREKARO_STATE_DIR)")
 }

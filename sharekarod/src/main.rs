@@ -5,7 +5,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use sharekarod::{
-    config::{Config, Told},
+    config::{self, Config, Told},
     service,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -33,6 +33,9 @@ fn main() -> ExitCode {
         Err(e) => {
             let one_too_many = service::is_one_too_many(&e);
             eprintln!("sharekarod: {e:#}");
+            if let Some(wrong) = e.downcast_ref::<config::Error>() {
+                eprintln!("hint: {}", wrong.hint());
+            }
             if one_too_many { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
     }

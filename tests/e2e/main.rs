@@ -3,6 +3,7 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 
 mod agent;
+mod bus;
 mod demo;
 mod desktop;
 mod far;
@@ -11,6 +12,7 @@ mod inbox;
 mod messages;
 mod mistakes;
 mod pairing;
+mod places;
 mod socket;
 mod sources;
 mod unit;

@@ -61,7 +61,7 @@ pub(super) enum Exposed {
     Link,
     /// It belongs to this user id.
     Owner(u32),
-    /// Everybody may write to it: its mode.
+    /// Others may write to it: its mode.
     Writable(u32),
 }
 

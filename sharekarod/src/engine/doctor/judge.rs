@@ -108,7 +108,7 @@ fn judge_machine(machine: &Machine) -> Vec<Verdict> {
             }
             Exposed::Owner(user) => (format!("the drop folder {path} belongs to user {user}"), format!("sudo chown \"$(id -u):\" {path}")),
             Exposed::Writable(mode) => (
-                format!("everybody on this machine may put files into the drop folder {path} (mode {mode:o}), which would be sent"),
+                format!("others on this machine may put files into the drop folder {path} (mode {mode:o}), which would be sent"),
                 format!("chmod go-w {path}"),
             ),
         };

@@ -22,8 +22,8 @@ const IFF_MULTICAST: u32 = 0x1000;
 /// A drop folder with more folders in it is not counted to its end.
 const FOLDERS_COUNTED: u64 = 2_000_000;
 
-/// May write: everybody.
-const WRITABLE_BY_OTHERS: u32 = 0o002;
+/// Who may write besides its owner: its group and everybody.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
 
 /// Looks at everything; touches the disk, so not on a thread of the runtime.
 pub(super) fn look(config: &Config) -> Machine {
