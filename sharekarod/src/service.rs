@@ -28,8 +28,10 @@ pub fn is_one_too_many(error: &anyhow::Error) -> bool {
     let held = error.chain().any(|cause| matches!(cause.downcast_ref(), Some(lock::Error::Held { .. })));
     let managed = std::env::var_os("NOTIFY_SOCKET").is_some();
     if held && managed {
-        // "Ready" first: a unit that ends before it was ready has failed, whatever its exit code.
-        tell(&[NotifyState::Ready, NotifyState::Status("not needed: another sharekarod of this user runs"), NotifyState::Stopping]);
+        // "Ready" first: a unit that ends before it was ready has failed, whatever its exit code. And apart: of several
+        // states in one message only the last one counts.
+        tell(&[NotifyState::Ready, NotifyState::Status("not needed: another sharekarod of this user runs")]);
+        tell(&[NotifyState::Stopping]);
     }
     held && managed
 }

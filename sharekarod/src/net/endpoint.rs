@@ -137,6 +137,9 @@ impl Endpoint {
 
     /// Ends all sessions with a word and waits a moment for it to leave.
     pub async fn close(&self) {
+        if self.0.core.quinn.open_connections() > 0 {
+            tokio::time::sleep(limits::LULL).await;
+        }
         self.0.core.quinn.close(Code::Shutdown.number(), b"");
         // A peer that is gone never confirms; it will notice by itself.
         let _ = timeout(limits::GOODBYE, self.0.core.quinn.wait_idle()).await;
