@@ -1,24 +1,29 @@
 //! Opens a packet socket and hands it over: the only program of ShareKaro that may need a privilege.
 //!
-//! `sharekaro-capture INTERFACE`, with a Unix socket as standard input. Without INTERFACE the name comes as a line
-//! through that socket, as systemd starts it for a connection; then a failure goes back through it, too: the exit code
-//! as a byte and a sentence. The socket that it opens receives nothing yet: whoever gets it says from which interface,
-//! with which filter. Not one packet is read here. Exit codes as those of `sharectl`: 0 handed over, 2 usage, 4 no such
-//! interface, 14 not permitted, 1 anything else.
+//! `sharekaro-capture INTERFACE`, with a Unix socket as standard input: through that it goes. Without INTERFACE standard
+//! input is a socket that listens, as systemd hands it over: a line of each connection names an interface, and a failure
+//! goes back as the exit code in a byte and a sentence. The socket that is opened receives nothing yet: whoever gets it
+//! says from which interface, with which filter. Not one packet is read here. Exit codes as those of `sharectl`: 0 handed
+//! over, 2 usage, 4 no such interface, 14 not permitted, 1 anything else.
 
 use std::{
     io::{BufRead, BufReader, IoSlice, Read},
     mem::MaybeUninit,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, BorrowedFd, OwnedFd},
+        unix::net::{UnixListener, UnixStream},
+    },
     path::PathBuf,
     process::ExitCode,
+    time::Duration,
 };
 
 use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
     net::{
         AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, netdevice::name_to_index, sendmsg,
-        socket_with,
+        socket_with, sockopt::socket_acceptconn,
     },
 };
 
@@ -29,46 +34,59 @@ const NOT_PERMITTED: u8 = 14;
 /// A line with the name of an interface: 15 bytes in Linux, and some to see that it is too long.
 const LINE_MAX: u64 = 64;
 
-/// Said before the exit code becomes the process's: how to say it depends on who started us.
+/// Whoever asks has this long to name an interface; the others wait behind him.
+const ASKING: Duration = Duration::from_secs(2);
+
+/// Nobody asked for so long: systemd starts us again for the next who does.
+const IDLE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
+
+/// The exit code, and the sentence.
 type Failure = (u8, String);
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    let (done, asked_by_line) = match (arguments.next(), arguments.next()) {
-        (Some(interface), None) => (serve(&interface), false),
-        (None, _) => (asked().and_then(|interface| serve(&interface)), true),
-        _ => (
-            Err((USAGE, "usage: sharekaro-capture [INTERFACE], with a Unix socket as standard input; the daemon calls it".to_owned())),
-            false,
-        ),
+    let done = match (arguments.next(), arguments.next()) {
+        (Some(interface), None) => open(&interface).and_then(|socket| hand_over(&socket, std::io::stdin().as_fd())),
+        (None, _) => answer_all(),
+        _ => Err((USAGE, "usage: sharekaro-capture [INTERFACE], with a Unix socket as standard input; the daemon calls it".to_owned())),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err((code, message)) if asked_by_line => refuse(code, &message),
         Err((code, message)) => fail(code, &message),
     }
 }
 
-fn serve(interface: &str) -> Result<(), Failure> {
-    hand_over(&open(interface)?)
-}
-
-/// The interface that the other end of standard input names.
-fn asked() -> Result<String, Failure> {
-    let mut line = String::new();
-    let read = BufReader::new(std::io::stdin().take(LINE_MAX)).read_line(&mut line);
-    match read {
-        Ok(_) if line.ends_with('\n') => Ok(line.trim_end().to_owned()),
-        Ok(_) => Err((USAGE, "a line with the name of an interface is wanted".to_owned())),
-        Err(error) => Err((USAGE, format!("cannot read the name of an interface: {error}"))),
+/// Answers each connection, one after the other, until nobody asks any more.
+fn answer_all() -> Result<(), Failure> {
+    let listener = std::io::stdin().as_fd().try_clone_to_owned().map(UnixListener::from);
+    let listener = listener.map_err(|error| (1, format!("cannot use standard input: {error}")))?;
+    if !socket_acceptconn(&listener).unwrap_or(false) {
+        return Err((USAGE, "without an interface, standard input has to be a socket that listens, as systemd hands it over".to_owned()));
     }
+    while poll(&mut [PollFd::new(&listener, PollFlags::IN)], Some(&IDLE)).is_ok_and(|ready| ready > 0) {
+        let Ok((connection, _)) = listener.accept() else { continue }; // it went away meanwhile
+        let done = asked(&connection).and_then(|interface| hand_over(&open(&interface)?, connection.as_fd()));
+        if let Err((code, message)) = done {
+            refuse(&connection, code, &message);
+        }
+    }
+    Ok(())
 }
 
-/// Tells the other end of standard input why not. systemd has seen a connection served: that is no failure of a unit.
-fn refuse(code: u8, message: &str) -> ExitCode {
+/// The interface that a connection names.
+fn asked(connection: &UnixStream) -> Result<String, Failure> {
+    let unreadable = |error: std::io::Error| (USAGE, format!("cannot read the name of an interface: {error}"));
+    connection.set_read_timeout(Some(ASKING)).map_err(unreadable)?;
+    let mut line = String::new();
+    BufReader::new(connection.take(LINE_MAX)).read_line(&mut line).map_err(unreadable)?;
+    let name = line.strip_suffix('\n').ok_or_else(|| (USAGE, "a line with the name of an interface is wanted".to_owned()))?;
+    Ok(name.to_owned())
+}
+
+/// Tells a connection why not; one that went away does not want to know.
+fn refuse(connection: &UnixStream, code: u8, message: &str) {
     let answer = [&[code], message.as_bytes()].concat();
-    let told = sendmsg(std::io::stdin(), &[IoSlice::new(&answer)], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
-    if told.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(code) }
+    let _ = sendmsg(connection, &[IoSlice::new(&answer)], &mut SendAncillaryBuffer::default(), SendFlags::NOSIGNAL);
 }
 
 fn fail(code: u8, message: &str) -> ExitCode {
@@ -97,12 +115,12 @@ fn how_to_permit() -> String {
     )
 }
 
-/// Sends the socket through standard input (SCM_RIGHTS), with one byte, as no message is empty.
-fn hand_over(socket: &OwnedFd) -> Result<(), Failure> {
+/// Sends the socket through another (SCM_RIGHTS), with one byte, as no message is empty.
+fn hand_over(socket: &OwnedFd, through: BorrowedFd<'_>) -> Result<(), Failure> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let descriptors = [socket.as_fd()];
     ancillary.push(SendAncillaryMessage::ScmRights(&descriptors));
-    let sent = sendmsg(std::io::stdin(), &[IoSlice::new(&[0])], &mut ancillary, SendFlags::empty());
-    sent.map(drop).map_err(|error| (1, format!("cannot hand the packet socket over through standard input: {error}")))
+    let sent = sendmsg(through, &[IoSlice::new(&[0])], &mut ancillary, SendFlags::NOSIGNAL);
+    sent.map(drop).map_err(|error| (1, format!("cannot hand the packet socket over to who asked: {error}")))
 }

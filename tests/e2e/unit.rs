@@ -6,7 +6,7 @@ use std::{
     net::Shutdown,
     os::{
         fd::OwnedFd,
-        unix::net::{UnixDatagram, UnixStream},
+        unix::net::{UnixDatagram, UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
     process::Command,
@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use sharekaro_tests::{Host, Sandbox, on_loopback, program, until};
+use sharekaro_tests::{Host, Sandbox, on_loopback, program, until, wait_child};
 
 /// Exposure by `systemd-analyze security`: 0 is none, 10 is all. What is left is the network and the user's own files.
 const EXPOSURE_MAX: f32 = 2.0;
@@ -30,7 +30,7 @@ const DAEMONS: [Unit; 2] = [
 ];
 
 /// What opens packet sockets for the daemon.
-const CAPTURE: Unit = ("--system", "../systemd/system/sharekaro-capture@.service", "sharekaro-capture@0.service");
+const CAPTURE: Unit = ("--system", "../systemd/system/sharekaro-capture.service", "sharekaro-capture.service");
 
 fn text(source: &str) -> Result<String> {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(source)).with_context(|| format!("cannot read {source}"))
@@ -249,20 +249,24 @@ fn a_stop_is_over_within_five_seconds_whatever_hangs_on() -> Result<()> {
 
 #[test]
 fn asked_through_a_connection_the_capture_program_answers_there() -> Result<()> {
+    let sandbox = Sandbox::new("capture")?;
+    let path = sandbox.path().join("capture.sock");
+    let mut service = Command::new(program("sharekaro-capture")?).stdin(OwnedFd::from(UnixListener::bind(&path)?)).env_clear().spawn()?;
     let ask = |line: &str| -> Result<Vec<u8>> {
-        let (mut ours, theirs) = UnixStream::pair()?;
-        ours.set_read_timeout(Some(Duration::from_secs(10)))?;
-        ours.write_all(line.as_bytes())?;
-        ours.shutdown(Shutdown::Write)?;
-        let done = Command::new(program("sharekaro-capture")?).stdin(OwnedFd::from(theirs)).status()?;
-        ensure!(done.success(), "a refusal would be a failed unit: {done}");
+        let mut connection = UnixStream::connect(&path)?;
+        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+        connection.write_all(line.as_bytes())?;
+        connection.shutdown(Shutdown::Write)?;
         let mut answer = Vec::new();
-        ours.read_to_end(&mut answer)?;
-        Ok(answer)
+        match connection.read_to_end(&mut answer) {
+            Err(e) if e.kind() != ErrorKind::ConnectionReset => Err(e.into()), // it does not read to the end of nonsense
+            _ => Ok(answer),
+        }
     };
     let refused = |answer: &[u8], codes: &[u8], word: &str| {
         answer.split_first().is_some_and(|(code, words)| codes.contains(code) && String::from_utf8_lossy(words).contains(word))
     };
+    let _silent = UnixStream::connect(&path)?; // whoever says nothing keeps the others waiting for a moment only
 
     // 14 where whoever runs this test may not open a packet socket, 0 with the socket where he may.
     let answer = ask("lo\n")?;
@@ -273,5 +277,8 @@ fn asked_through_a_connection_the_capture_program_answers_there() -> Result<()> 
         let answer = ask(nonsense)?;
         ensure!(refused(&answer, &[2], "name of an interface"), "{nonsense:?}: {answer:?}");
     }
+
+    let ended = wait_child(&mut service, Duration::from_secs(30))?.context("it does not end when nobody asks")?;
+    ensure!(ended.success(), "that would be a failed unit: {ended}");
     Ok(())
 }

@@ -41,6 +41,7 @@ fn installed_it_is_simply_there() -> Result<()> {
         step("what hangs is ended by the watchdog and comes back", || hung_it_comes_back(&anna))?;
         step("an upgrade restarts it and keeps who it is", || an_upgrade_keeps_everything(machine, &anna))?;
         step("a reboot in the middle of a transfer, and the transfer goes on", || rebooted_it_goes_on(machine, &anna, bob))?;
+        step("a member of the group captures packets through the hardened unit", || a_member_captures(&anna))?;
         step("the journal of that boot has no error of ours", || the_journal_is_clean(machine))?;
         step("the unit of the system and that of the session keep out of each other's way", || {
             one_daemon_of_two_units(machine, &anna, bob)
@@ -70,6 +71,8 @@ fn runs_at_once(machine: &Machine, anna: &Anna) -> Result<()> {
     ensure!(anna.ok("sharectl daemon status --json")?.contains("\"active\""), "sharectl sees another state than systemd");
     let capability = machine.ok("getcap /usr/bin/sharekaro-capture; stat -c '%G %a' /usr/bin/sharekaro-capture")?;
     ensure!(capability.contains("cap_net_raw") && capability.contains("sharekaro 750"), "{capability}");
+    ensure!(anna.run("sharectl net capture eth0 --duration 1s --json")?.code == 14, "anybody here may listen to everybody");
+    machine.ok("usermod --append --groups sharekaro anna")?; // from the next login on
     ensure!(machine.ok("sysctl -n net.core.rmem_max")?.parse::<u64>()? >= 8 << 20, "the buffers are as small as before");
     machine.ok("dpkg -V sharekaro").map(drop)
 }
@@ -161,6 +164,13 @@ fn rebooted_it_goes_on(machine: &Machine, anna: &Anna, bob: &Host) -> Result<()>
     anna.is_logged_in()?;
     bob.transfer_is(&id, &["done"], 2 * PATIENCE)?;
     ensure!(anna.sha256("Downloads/ShareKaro/rebooted.bin")? == sha256(&sent)?, "it is another file");
+    Ok(())
+}
+
+fn a_member_captures(anna: &Anna) -> Result<()> {
+    let captured = anna.json("net capture eth0 --duration 3s")?;
+    ensure!(captured["packets"].is_u64(), "{captured}");
+    ensure!(anna.ok("systemctl is-active sharekaro-capture.socket")? == "active", "it came another way");
     Ok(())
 }
 
