@@ -56,7 +56,7 @@ if answers 1; then
     echo "This build is used after a restart: sharectl daemon restart, or stop it and ./run.sh"
 else
     # A unit that is hardened needs namespaces; where users may make none, the daemon runs all the same.
-    if ! { systemctl --user show-environment >/dev/null 2>&1 && start_as_unit; }; then
+    if ! { [ -n "$(systemctl --user show-environment 2>/dev/null)" ] && start_as_unit; }; then
         start_in_background
     fi
     echo "What to type next:"
