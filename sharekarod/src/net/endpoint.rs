@@ -91,6 +91,7 @@ struct Core {
     quinn: quinn::Endpoint,
     identity: Arc<Identity>,
     settings: Settings,
+    /// For dialling.
     transport: Arc<TransportConfig>,
     buffers: Buffers,
     handshakes: Shared<Handshakes>,
@@ -106,8 +107,8 @@ impl Endpoint {
     pub fn bind(identity: Arc<Identity>, settings: Settings) -> Result<Self, Error> {
         let bound = socket::bind(settings.port).map_err(|source| Error::Bind { port: settings.port, source })?;
         let payload_max = socket::payload_max();
-        let transport = transport::transport(settings.congestion, settings.idle, payload_max)?;
-        let server = transport::server(&identity, transport.clone())?;
+        let tuned = |dials| transport::transport(settings.congestion, settings.idle, payload_max, dials);
+        let (transport, server) = (tuned(true)?, transport::server(&identity, tuned(false)?)?);
 
         let wrapped = quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, bound.socket);
         let capped = Arc::new(Capped::new(wrapped.map_err(transport::ConfigError::from)?, payload_max));

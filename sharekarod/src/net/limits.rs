@@ -76,7 +76,7 @@ pub(super) const SOCKET_BUFFER: usize = 7 << 20;
 
 // ---- liveness ---------------------------------------------------------------------------------------
 
-/// A quiet connection sends a packet this often, so that both sides and every box between know it is alive.
+/// On a quiet connection, who dialled sends a packet this often, so that both sides and every box between know it is alive.
 pub(super) const KEEP_ALIVE: Duration = Duration::from_secs(5);
 
 /// Nothing was heard for so long: the peer is gone. Four keep-alives may be lost.

@@ -68,9 +68,16 @@ pub(super) fn endpoint(identity: &Identity, payload_max: u16) -> Result<Endpoint
     Ok(config)
 }
 
+/// Who dials keeps the connection alive: one side is enough, and the other can sleep.
+///
 /// # Errors
 /// Where the timeout is longer than QUIC can say.
-pub(super) fn transport(congestion: Congestion, idle: Duration, payload_max: u16) -> Result<Arc<TransportConfig>, ConfigError> {
+pub(super) fn transport(
+    congestion: Congestion,
+    idle: Duration,
+    payload_max: u16,
+    dials: bool,
+) -> Result<Arc<TransportConfig>, ConfigError> {
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(payload_max);
     let mut config = TransportConfig::default();
@@ -81,7 +88,7 @@ pub(super) fn transport(congestion: Congestion, idle: Duration, payload_max: u16
         .receive_window(VarInt::from_u32(limits::STRANGER_WINDOW))
         .send_window(u64::from(limits::STRANGER_WINDOW))
         .datagram_receive_buffer_size(None)
-        .keep_alive_interval(Some(limits::KEEP_ALIVE.min(idle / 4)))
+        .keep_alive_interval(dials.then_some(limits::KEEP_ALIVE.min(idle / 4)))
         .max_idle_timeout(Some(IdleTimeout::try_from(idle)?))
         .mtu_discovery_config(Some(discovery));
     match congestion {
