@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
-use super::transfer::RawPath;
+use super::{error::ErrorBody, transfer::RawPath};
 
 /// Every interface.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
@@ -195,6 +195,9 @@ pub struct Anomaly {
 pub struct Findings {
     /// Each incident once.
     pub findings: Vec<Finding>,
+    /// Why the file ends early, where it is broken: everything before that is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBody>,
 }
 
 /// One incident in a file, in the file's time.

@@ -137,7 +137,7 @@ pub struct ReadPackets {
     /// In the words of pcap-filter; nothing is all.
     #[serde(default)]
     pub filter: Option<String>,
-    /// The length of each list.
+    /// The length of each list, 20 where it is not said; 0: packets are counted and not judged.
     #[serde(default)]
     pub top: Option<usize>,
     /// Where those packets are written: an absolute path that ends in `.pcapng`, `.csv` or `.json`.
@@ -158,7 +158,7 @@ pub struct BeginCapture {
     /// Ends by itself after so many milliseconds.
     #[serde(default)]
     pub duration_ms: Option<u64>,
-    /// The length of each list of the report.
+    /// The length of each list of the report, as in `ReadPackets`.
     #[serde(default)]
     pub top: Option<usize>,
     /// Where the packets are written, as in `ReadPackets`.

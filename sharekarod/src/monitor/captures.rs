@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use sharekaro_proto::{
@@ -33,8 +33,6 @@ const LONELY: Duration = Duration::from_secs(10);
 const ENDING: Duration = Duration::from_secs(5);
 /// Longer than the kernel keeps a block that is not full: what comes within this was there at the end.
 const REST: Duration = Duration::from_millis(60);
-/// Blocks read after the end: all that the ring can hold.
-const REST_BLOCKS: usize = 32;
 
 /// All live captures.
 #[derive(Default)]
@@ -141,12 +139,13 @@ impl Live {
     fn read(&self, ring: &mut Ring, options: &Options, duration: Option<Duration>) -> Result<Packets, Ending> {
         let (began, mut run) = (Instant::now(), Run::begin(options)?);
         while !self.is_over(began, duration) {
-            self.block(ring, &mut run, WAIT)?;
+            self.block(ring, &mut run, WAIT, i64::MAX)?;
         }
-        for _ in 0..REST_BLOCKS {
-            if !self.block(ring, &mut run, REST)? {
-                break;
-            }
+        // What came before the end may still lie in the ring; what comes after it is no part of the capture.
+        let end = nanoseconds_since_1970();
+        let mut rest = true;
+        while rest {
+            rest = self.block(ring, &mut run, REST, end)? == Block::Before;
         }
         Ok(run.finish(None)?)
     }
@@ -156,13 +155,19 @@ impl Live {
         lonely || self.stop.load(Ordering::Relaxed) || duration.is_some_and(|duration| began.elapsed() >= duration)
     }
 
-    /// Takes what the next block holds; whether there was one.
-    fn block(&self, ring: &mut Ring, run: &mut Run<'_>, wait: Duration) -> Result<bool, Ending> {
-        let (mut packets, mut bytes, mut broken) = (0, 0, Ok(()));
-        let filled = ring.read(wait, |packet| match run.take(packet) {
-            Ok(true) => (packets, bytes) = (packets + 1, bytes + u64::from(packet.length)),
-            Ok(false) => {}
-            Err(failure) => broken = Err(failure),
+    /// Takes what the next block holds that came before `end`.
+    fn block(&self, ring: &mut Ring, run: &mut Run<'_>, wait: Duration, end: i64) -> Result<Block, Ending> {
+        let (mut packets, mut bytes, mut broken, mut block) = (0, 0, Ok(()), Block::Before);
+        let filled = ring.read(wait, |packet| {
+            if packet.time > end {
+                block = Block::Last;
+                return;
+            }
+            match run.take(packet) {
+                Ok(true) => (packets, bytes) = (packets + 1, bytes + u64::from(packet.length)),
+                Ok(false) => {}
+                Err(failure) => broken = Err(failure),
+            }
         });
         broken?;
         let filled = filled.map_err(Ending::Interface)?;
@@ -170,7 +175,7 @@ impl Live {
         told.captured.packets += packets;
         told.captured.bytes += bytes;
         drop(told);
-        Ok(filled)
+        Ok(if filled { block } else { Block::Last })
     }
 
     /// Keeps what it brought for whoever asks, if somebody does.
@@ -179,6 +184,21 @@ impl Live {
             thread::sleep(Duration::from_secs(1));
         }
     }
+}
+
+/// What a block of the ring held.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Block {
+    /// Packets of before the end: there may be more of them.
+    Before,
+    /// Packets of after it, or none.
+    Last,
+}
+
+/// As the kernel stamps packets.
+fn nanoseconds_since_1970() -> i64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

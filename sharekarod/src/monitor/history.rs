@@ -18,6 +18,8 @@ use super::sample::Sample;
 
 /// How long steps of which length are kept: a day, a month, two years.
 const TIERS: [(i64, i64); 3] = [(1, 86_400), (60, 31 * 86_400), (3600, 731 * 86_400)];
+/// How far back steps of which length are told: a day of seconds would be a reply of many megabytes.
+const TOLD: [(i64, i64); 3] = [(1, 3 * 3600), (60, 7 * 86_400), (3600, 731 * 86_400)];
 /// Rows of seconds: 16 interfaces for a day. Whoever makes interfaces without end pushes the oldest out, some 80 MiB.
 const MOST_SECONDS: i64 = 16 * 86_400;
 /// Samples that wait when the disk refuses them.
@@ -108,8 +110,8 @@ impl History {
         Ok(())
     }
 
-    /// The steps of an interface since then, oldest first: seconds where there are some, then minutes, then hours. `None`
-    /// for an interface that was never seen.
+    /// The steps of an interface since then, oldest first: seconds of the last hours, before those minutes, then hours.
+    /// `None` for an interface that was never seen.
     pub fn since(&self, interface: &str, since: Timestamp, now: Timestamp) -> Result<Option<Vec<HistorySample>>, HistoryError> {
         let waiting = self.waiting.iter().filter(|sample| &*sample.interface == interface);
         let known: bool = self
@@ -121,8 +123,11 @@ impl History {
         }
         let mut samples = Vec::new();
         let mut until = now.as_millisecond();
-        for (tier, kept) in TIERS {
-            let from = (now.as_millisecond() - kept * 1000).max(since.as_millisecond());
+        for (tier, told) in TOLD {
+            // On a whole hour, where the longer steps end too.
+            let hour = (now.as_millisecond() - told * 1000).div_euclid(3_600_000) * 3_600_000;
+            // A step that ends there belongs to the longer ones.
+            let from = hour.max(since.as_millisecond().saturating_sub(1));
             samples.extend(self.tier(interface, tier, from, until).map_err(failed("read"))?);
             until = from;
         }
@@ -134,7 +139,7 @@ impl History {
 
     fn tier(&self, interface: &str, tier: i64, from: i64, until: i64) -> rusqlite::Result<Vec<HistorySample>> {
         let columns = "at, seconds, bytes_sent, bytes_received, packets_sent, packets_received, gap";
-        let text = format!("SELECT {columns} FROM step WHERE tier = ?1 AND interface = ?2 AND at >= ?3 AND at <= ?4 ORDER BY at");
+        let text = format!("SELECT {columns} FROM step WHERE tier = ?1 AND interface = ?2 AND at > ?3 AND at <= ?4 ORDER BY at");
         let mut statement = self.database.prepare_cached(&text)?;
         let rows = statement.query_map(params![tier, interface, from, until], |row| {
             let amount = |place| row.get::<_, i64>(place).map(|amount| u64::try_from(amount).unwrap_or_default());

@@ -3,6 +3,7 @@
 mod captures;
 pub mod counters;
 pub mod detect;
+pub mod frames;
 pub mod history;
 pub mod mac;
 pub mod network_csv;
@@ -11,6 +12,7 @@ pub mod packets;
 mod questions;
 mod run;
 pub mod sample;
+mod seconds;
 mod sources;
 
 pub use run::{Config, Monitor, Notice, start};

@@ -38,7 +38,10 @@ impl Monitor {
     pub fn history_of(&self, interface: Option<&str>, since: Timestamp) -> Result<Option<HistoryReply>, HistoryError> {
         let watched = self.state().watched.clone();
         let Some(interface) = interface.or(watched.as_deref()) else { return Ok(None) };
+        let is_there = self.state().readings.iter().any(|reading| &*reading.interface == interface);
         let samples = self.history().since(interface, since, Timestamp::now())?;
+        // In its first second an interface has no step behind it.
+        let samples = samples.or_else(|| is_there.then(Vec::new));
         Ok(samples.map(|samples| HistoryReply { interface: interface.to_owned(), samples }))
     }
 

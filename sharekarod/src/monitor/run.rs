@@ -11,10 +11,7 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use sharekaro_proto::control::net::Anomaly;
-use tokio::{
-    sync::mpsc,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -29,10 +26,10 @@ use super::{
     history::{History, HistoryError},
     network_csv::{NetworkCsv, Target},
     sample::Reading,
+    seconds::Seconds,
     sources::Sources,
 };
 
-const EVERY: Duration = Duration::from_secs(1);
 /// Seconds between two writes of the history, and writes between two of what the detectors know.
 const FLUSH_EVERY: u64 = 60;
 const LEARNT_EVERY: u64 = 5;
@@ -66,7 +63,7 @@ pub enum Notice {
         /// In a sentence.
         message: String,
         /// What to do about it.
-        hint: &'static str,
+        hint: String,
     },
     /// It can be watched (again).
     Resolved {
@@ -131,13 +128,13 @@ pub fn start(
 
 impl Monitor {
     async fn run(self, shutdown: CancellationToken) {
-        let (mut sources, began, zone, mut ticks, mut round) = (Sources::open(), Instant::now(), TimeZone::system(), interval(EVERY), 0u64);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let (mut sources, began, zone, mut ticks, mut round) =
+            (Sources::open(), Instant::now(), TimeZone::system(), Seconds::start(), 0u64);
         let mut kernel = Kernel::open().inspect_err(|error| self.trouble("counters_unavailable", error, "")).ok();
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
-                _ = ticks.tick() => {}
+                () = ticks.next() => {}
             }
             if let Some(kernel) = &mut kernel {
                 self.second(kernel, &mut sources, Timestamp::now(), began.elapsed(), &zone);
@@ -158,8 +155,8 @@ impl Monitor {
         };
         sources.mark(&mut readings);
         let watched = sources.watched(&readings, self.state().watched.as_deref());
-        let events = sources.second(watched.as_deref());
-        sources.troubles().into_iter().for_each(|trouble| self.tell(trouble));
+        let events = sources.second(readings.iter().find(|reading| Some(&reading.interface) == watched.as_ref()));
+        sources.notices().into_iter().for_each(|notice| self.tell(notice));
         let mut guard = self.state();
         let state = &mut *guard;
         let samples = state.steps.push(&readings, now, ticks);
@@ -231,12 +228,12 @@ impl Monitor {
         incidents.iter().try_for_each(|it| history.save("incidents", it))
     }
 
-    fn trouble(&self, code: &'static str, error: &dyn std::error::Error, hint: &'static str) {
+    fn trouble(&self, code: &'static str, error: &dyn std::error::Error, hint: &str) {
         let message = match error.source() {
             Some(cause) => format!("{error}: {cause}"),
             None => error.to_string(),
         };
-        self.tell(Notice::Trouble { code, message, hint });
+        self.tell(Notice::Trouble { code, message, hint: hint.to_owned() });
     }
 
     fn resolved(&self, code: &'static str) {

@@ -39,7 +39,7 @@ pub(crate) struct Capture {
     /// For so long: 8s, 5m [default: until Ctrl-C]
     #[arg(long, value_name = "TIME", value_parser = time)]
     duration: Option<Duration>,
-    /// The length of each list
+    /// The length of each list; 0 counts only, and is faster [default: 20]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     /// Write the packets there: NAME.pcapng, NAME.csv or NAME.json

@@ -32,7 +32,7 @@ pub(crate) struct Packets {
     /// Only those packets, in the words of pcap-filter: udp and port 53
     #[arg(long, value_name = "FILTER")]
     filter: Option<String>,
-    /// The length of each list
+    /// The length of each list; 0 counts only, and is faster [default: 20]
     #[arg(long, value_name = "N")]
     top: Option<usize>,
     /// Write those packets there: NAME.pcapng, NAME.csv or NAME.json

@@ -34,7 +34,10 @@ impl Replay {
             return screen.say(&scores, || a_row_each(&scores.scores));
         }
         let found: Findings = ask_patiently(client, routes::NET_REPLAY, &wanted).await?;
-        screen.say(&found, || shown(&found.findings))
+        screen.say(&found, || shown(&found.findings))?;
+        let Some(error) = found.error else { return Ok(()) };
+        screen.failure(&error);
+        Err(End::Told(error.code.exit_code()))
     }
 }
 

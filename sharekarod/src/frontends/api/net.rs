@@ -104,7 +104,7 @@ pub(super) async fn forget(State(door): State<Door>, Number(id): Number) -> Answ
 #[utoipa::path(post, path = routes::NET_REPLAY, request_body = ReadRecording, responses((status = 200, body = Findings)))]
 pub(super) async fn replay(State(door): State<Door>, Body(body): Body<ReadRecording>) -> Answer<Findings> {
     let (path, warm_up) = (absolute(body.path)?, door.engine.config().net_warmup);
-    away(move || offline::replay(&path, warm_up).map_err(ErrorBody::from)).await.map(Json)
+    away(move || offline::replay(&path, warm_up)).await.map(Json)
 }
 
 /// How unlike the rows before it each row of a CSV is.

@@ -28,7 +28,7 @@ pub const TOP: usize = 20;
 pub struct Options {
     /// Which packets; `None` is all.
     pub filter: Option<Filter>,
-    /// The length of each list.
+    /// The length of each list; where it is 0, packets are counted and not judged.
     pub top: usize,
     /// Where the chosen packets are written, in which format.
     pub export: Option<(PathBuf, Format)>,
@@ -95,7 +95,8 @@ fn refuse_folder(file: File) -> std::io::Result<File> {
     Ok(file)
 }
 
-fn broken(path: &Path, error: &CaptureError) -> ErrorBody {
+/// What is said of a capture that ends early.
+pub(in crate::monitor) fn broken(path: &Path, error: &CaptureError) -> ErrorBody {
     let body = ErrorBody::new(ErrorCode::Partial, format!("cannot read all of {}: {error}", path.display()));
     body.hint("What stands before that place is counted.")
 }
@@ -104,7 +105,8 @@ fn broken(path: &Path, error: &CaptureError) -> ErrorBody {
 pub struct Run<'o> {
     options: &'o Options,
     stats: Stats,
-    judge: Judge,
+    /// None where no list is wanted: judging costs more than counting.
+    judge: Option<Judge>,
     export: Option<(&'o Path, Export<std::io::BufWriter<File>>)>,
     /// Packets read, chosen or not: the number of the latest.
     read: u64,
@@ -123,7 +125,7 @@ impl<'o> Run<'o> {
                 Some((path.as_path(), created))
             }
         };
-        Ok(Self { options, stats: Stats::default(), judge: Judge::default(), export, read: 0 })
+        Ok(Self { options, stats: Stats::default(), judge: (options.top > 0).then(Judge::default), export, read: 0 })
     }
 
     /// Takes a packet; returns whether it was chosen.
@@ -138,7 +140,9 @@ impl<'o> Run<'o> {
             return Ok(false);
         }
         let before = self.stats.add(self.read, packet, &dissection);
-        self.judge.observe(self.read, packet, &dissection, &before, self.stats.share(dissection.last));
+        if let Some(judge) = &mut self.judge {
+            judge.observe(self.read, packet, &dissection, &before, self.stats.share(dissection.last));
+        }
         if let Some((path, export)) = &mut self.export {
             export.add(packet, &dissection).map_err(|source| Failure::Write { path: path.to_path_buf(), source })?;
         }
@@ -164,7 +168,7 @@ impl<'o> Run<'o> {
         if let Some((path, export)) = self.export {
             export.finish().map_err(|source| Failure::Write { path: path.to_path_buf(), source })?;
         }
-        let abnormal = self.judge.abnormal(&self.stats, self.options.top);
+        let abnormal = self.judge.map(|judge| judge.abnormal(&self.stats, self.options.top)).unwrap_or_default();
         Ok(Packets { abnormal, error, ..self.stats.report(self.options.top) })
     }
 }

@@ -102,6 +102,16 @@ impl Lan {
         self.links.values().find(|link| &*link.name == name).is_none_or(|link| link.up)
     }
 
+    /// Whether an address is this machine's.
+    pub(super) fn is_ours(&self, address: IpAddr) -> bool {
+        self.addresses.iter().any(|(_, own)| *own == address)
+    }
+
+    /// Whether a hardware address is one of this machine's.
+    pub(super) fn is_own_mac(&self, mac: Mac) -> bool {
+        self.links.values().any(|link| link.mac == Some(mac))
+    }
+
     /// The interface of the default route.
     pub(super) fn default_interface(&self) -> Option<&str> {
         self.routes.default_interface()

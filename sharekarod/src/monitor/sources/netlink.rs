@@ -52,6 +52,11 @@ impl Netlink {
         self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
     }
 
+    /// Asks one thing; `hear` has the answer.
+    pub(super) fn ask(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
+        self.send(kind, NLM_F_REQUEST, body)
+    }
+
     fn send(&mut self, kind: u16, flags: u16, body: &[u8]) -> io::Result<()> {
         self.sequence = self.sequence.wrapping_add(1);
         let length = u32::try_from(HEADER + body.len()).map_err(io::Error::other)?;
@@ -110,7 +115,6 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// An attribute for a request.
-#[cfg(test)]
 pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();

@@ -56,7 +56,7 @@ impl Scan {
             *source = Source { since: now, ports: HashSet::new() };
         }
         let new = source.ports.len() < MOST_PORTS && source.ports.insert(port);
-        let (count, seconds) = (source.ports.len(), now.duration_since(source.since).as_secs_f64());
+        let (count, seconds) = (source.ports.len(), now.duration_since(source.since).as_secs_f64().max(1.0));
         (new && count >= PORTS).then(|| {
             let explanation = format!("{address} tried {count} different ports of ours in {seconds:.0} s");
             finding(now, AnomalyKind::PortScan, Severity::High, "", explanation).weighing(1e6 + count as f64)

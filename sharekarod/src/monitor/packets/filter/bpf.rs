@@ -25,22 +25,24 @@ pub struct Instruction {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelFilter(pub Vec<Instruction>);
 
-const LOAD_WORD: u16 = 0x20;
-const LOAD_HALF: u16 = 0x28;
-const LOAD_BYTE: u16 = 0x30;
-const LOAD_HALF_INDEXED: u16 = 0x48;
+pub(super) const LOAD_WORD: u16 = 0x20;
+pub(super) const LOAD_HALF: u16 = 0x28;
+pub(super) const LOAD_BYTE: u16 = 0x30;
+pub(super) const LOAD_HALF_INDEXED: u16 = 0x48;
 const LOAD_LENGTH: u16 = 0x80;
-const HEADER_LENGTH: u16 = 0xb1;
-const AND: u16 = 0x54;
-const JUMP_EQUAL: u16 = 0x15;
+pub(super) const HEADER_LENGTH: u16 = 0xb1;
+pub(super) const AND: u16 = 0x54;
+pub(super) const JUMP_EQUAL: u16 = 0x15;
 const JUMP_GREATER: u16 = 0x25;
 const JUMP_AT_LEAST: u16 = 0x35;
-const JUMP_SET: u16 = 0x45;
-const RETURN: u16 = 0x06;
+pub(super) const JUMP_SET: u16 = 0x45;
+pub(super) const RETURN: u16 = 0x06;
 
 /// Offsets in an Ethernet frame.
-const KIND: u32 = 12;
-const IP: u32 = 14;
+pub(super) const KIND: u32 = 12;
+pub(super) const IP: u32 = 14;
+/// Bits of the fragment's offset: a part that is not the first has no ports.
+pub(super) const LATER_FRAGMENT: u32 = 0x1fff;
 const ARP_SENDER: u32 = 28;
 const ARP_TARGET: u32 = 38;
 
@@ -50,9 +52,9 @@ const WRAPPINGS: [u32; 8] = [0x8100, 0x88a8, 0x9100, 0x8847, 0x8848, 0x8864, 0x8
 /// Longer programs need other jumps than these; the kernel takes up to 4,096 instructions.
 const JUMP_MAX: usize = 255;
 
-/// Where a jump goes.
+/// Where a jump goes; only forwards.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Label(usize);
+pub(super) struct Label(usize);
 
 struct Step {
     code: u16,
@@ -62,7 +64,7 @@ struct Step {
 }
 
 #[derive(Default)]
-struct Program {
+pub(super) struct Program {
     steps: Vec<Step>,
     /// Which step a label stands before.
     labels: Vec<usize>,
@@ -87,23 +89,23 @@ impl Filter {
 }
 
 impl Program {
-    fn label(&mut self) -> Label {
+    pub(super) fn label(&mut self) -> Label {
         self.labels.push(usize::MAX);
         Label(self.labels.len() - 1)
     }
 
-    fn place(&mut self, label: Label) {
+    pub(super) fn place(&mut self, label: Label) {
         let at = self.steps.len();
         if let Some(slot) = self.labels.get_mut(label.0) {
             *slot = at;
         }
     }
 
-    fn load(&mut self, code: u16, k: u32) {
+    pub(super) fn load(&mut self, code: u16, k: u32) {
         self.steps.push(Step { code, then: None, otherwise: None, k });
     }
 
-    fn branch(&mut self, code: u16, k: u32, then: Option<Label>, otherwise: Option<Label>) {
+    pub(super) fn branch(&mut self, code: u16, k: u32, then: Option<Label>, otherwise: Option<Label>) {
         self.steps.push(Step { code, then, otherwise, k });
     }
 
@@ -220,7 +222,6 @@ impl Program {
     }
 
     fn port(&mut self, side: Side, range: (u16, u16), carriers: Option<u8>, yes: Label, no: Label) {
-        const LATER_FRAGMENT: u32 = 0x1fff;
         let (four, six, not_four, carried_4, carried_6) = (self.label(), self.label(), self.label(), self.label(), self.label());
         self.kind(V4, four, not_four);
         self.place(four);
@@ -272,7 +273,7 @@ impl Program {
     }
 
     /// Jumps become distances.
-    fn finish(self) -> Option<KernelFilter> {
+    pub(super) fn finish(self) -> Option<KernelFilter> {
         let labels = &self.labels;
         let distance = |at: usize, label: Option<Label>| match label {
             None => Some(0),

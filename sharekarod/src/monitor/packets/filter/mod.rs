@@ -7,13 +7,17 @@
 
 mod bpf;
 mod lex;
+mod notable;
 mod parse;
 
 use std::{fmt, net::IpAddr};
 
 use super::dissect::{Dissection, address::Address, protocol::Protocol};
 
-pub use self::bpf::{Instruction, KernelFilter};
+pub use self::{
+    bpf::{Instruction, KernelFilter},
+    notable::notable,
+};
 
 /// A longer text is not a person's.
 pub const FILTER_BYTES_MAX: usize = 4096;

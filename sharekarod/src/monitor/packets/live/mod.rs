@@ -2,11 +2,12 @@
 
 mod block;
 mod helper;
+mod lookout;
 mod ring;
 
 use std::time::Duration;
 
-pub use self::{helper::open_socket, ring::Ring};
+pub use self::{helper::open_socket, lookout::Lookout, ring::Ring};
 use super::filter::Filter;
 
 /// Bytes kept of each packet where nobody asks for more: every header and most names.

@@ -40,6 +40,7 @@ const OURS: u32 = 1;
 /// Linux's hardware types (`ARPHRD_`) and what a capture calls them.
 const LINKS: [(u16, u32); 7] = [(1, 1), (772, 1), (512, 9), (801, 105), (802, 119), (803, 127), (65_534, 101)];
 const LOOPBACK: u16 = 772;
+pub(super) const ETHERNET_HARDWARE: u16 = 1;
 
 /// The link that the kernel's part of a filter knows.
 const ETHERNET: u32 = 1;
@@ -75,12 +76,15 @@ impl Ring {
         set(&socket, libc::PACKET_RX_RING, &request).map_err(refused("make a ring"))?;
         let memory = Memory::map(&socket).map_err(refused("map the ring"))?;
         // Nothing may arrive before the filter stands, and which filter it is depends on the interface.
-        attach(&socket, None, 0).map_err(refused("attach the filter"))?;
+        attach(&socket, vec![everything(0)]).map_err(refused("attach the filter"))?;
         let hardware = bind(&socket, index).map_err(refused("bind the socket"))?;
         let link = LINKS.iter().find(|(known, _)| *known == hardware).map(|(_, link)| *link);
         let Some(link) = link else { return Err(LiveError::UnknownLink { interface: interface.into(), hardware }) };
         let kind = Kind { link, loopback: hardware == LOOPBACK };
-        attach(&socket, filter.filter(|_| link == ETHERNET), snap).map_err(refused("attach the filter"))?;
+        let program = filter.filter(|_| link == ETHERNET).and_then(|filter| filter.for_kernel(snap));
+        // One that would be too long lets everything through, cut to its length.
+        let program = program.map_or_else(|| vec![everything(snap)], |program| program.0);
+        attach(&socket, program).map_err(refused("attach the filter"))?;
         Ok(Self { socket, memory, next: 0, kind, dropped: 0, scratch: Vec::new() })
     }
 
@@ -186,7 +190,7 @@ fn set<T>(socket: &OwnedFd, option: i32, value: &T) -> io::Result<()> {
     outcome(unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_PACKET, option, std::ptr::from_ref(value).cast(), size_of32::<T>()) })
 }
 
-fn statistics(socket: &OwnedFd) -> io::Result<libc::tpacket_stats_v3> {
+pub(super) fn statistics(socket: &OwnedFd) -> io::Result<libc::tpacket_stats_v3> {
     let mut counts = libc::tpacket_stats_v3 { tp_packets: 0, tp_drops: 0, tp_freeze_q_cnt: 0 };
     let mut size = size_of32::<libc::tpacket_stats_v3>();
     let at = std::ptr::from_mut(&mut counts).cast();
@@ -195,11 +199,14 @@ fn statistics(socket: &OwnedFd) -> io::Result<libc::tpacket_stats_v3> {
     Ok(counts)
 }
 
-/// The kernel's part of the filter; one that would be too long lets everything through, cut to its length.
-fn attach(socket: &OwnedFd, filter: Option<&Filter>, snap: u32) -> io::Result<()> {
+/// Keeps so many bytes of every packet.
+const fn everything(snap: u32) -> Instruction {
     const RETURN: u16 = 0x06;
-    let everything = vec![Instruction { code: RETURN, then: 0, otherwise: 0, k: snap }];
-    let mut program = filter.and_then(|filter| filter.for_kernel(snap)).map_or(everything, |program| program.0);
+    Instruction { code: RETURN, then: 0, otherwise: 0, k: snap }
+}
+
+/// The kernel's part of a filter.
+pub(super) fn attach(socket: &OwnedFd, mut program: Vec<Instruction>) -> io::Result<()> {
     let length = u16::try_from(program.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
     let description = libc::sock_fprog { len: length, filter: program.as_mut_ptr().cast() };
     let at = std::ptr::from_ref(&description).cast();
@@ -208,7 +215,7 @@ fn attach(socket: &OwnedFd, filter: Option<&Filter>, snap: u32) -> io::Result<()
 }
 
 /// From now on every packet of the interface arrives; returns its hardware type.
-fn bind(socket: &OwnedFd, index: u32) -> io::Result<u16> {
+pub(super) fn bind(socket: &OwnedFd, index: u32) -> io::Result<u16> {
     // SAFETY: all of its fields may be zero.
     let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
     address.sll_family = u16::try_from(libc::AF_PACKET).map_err(io::Error::other)?;

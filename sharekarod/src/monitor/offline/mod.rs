@@ -1,7 +1,10 @@
 //! Files instead of the network: a capture counted, a recording judged. Blocks for as long as that takes, and touches
 //! nothing of the running monitor.
 
+mod heard;
+
 use std::{
+    fs::File,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -14,10 +17,17 @@ use sharekaro_proto::{
     },
 };
 
+use self::heard::Heard;
 use super::{
     detect::replay::{Recording, ReplayError},
     history::HistoryError,
-    packets::{Failure, Options, analyse, analyse::TOP, export::Format, filter::Filter},
+    packets::{
+        Failure, Options, analyse,
+        analyse::{TOP, broken},
+        captures::{Capture, CaptureError},
+        export::Format,
+        filter::Filter,
+    },
 };
 
 /// Lists are for people: longer ones are what an export is for.
@@ -52,12 +62,30 @@ pub fn packets(path: &Path, options: &Options) -> Result<Packets, Failure> {
     analyse(path, options)
 }
 
-/// What would have been told, had the file's content happened live.
+/// What would have been told, had the file's content happened live. A capture that breaks gives what stands before that
+/// place, and `error`.
 ///
 /// # Errors
 /// It cannot be read, or is nothing that we know.
-pub fn replay(path: &Path, warm_up: Duration) -> Result<Findings, ReplayError> {
-    Ok(Findings { findings: Recording::read(path)?.findings(warm_up) })
+pub fn replay(path: &Path, warm_up: Duration) -> Result<Findings, ErrorBody> {
+    let capture = File::open(path).map_err(CaptureError::Read).and_then(Capture::open);
+    match capture {
+        Ok(capture) => Ok(replay_capture(path, capture, warm_up)),
+        Err(error @ CaptureError::Compressed(_)) => Err(Failure::Read { path: path.into(), source: error }.into()),
+        Err(_) => Ok(Findings { findings: Recording::read(path)?.findings(warm_up), error: None }),
+    }
+}
+
+fn replay_capture(path: &Path, mut capture: Capture<File>, warm_up: Duration) -> Findings {
+    let mut heard = Heard::default();
+    let error = loop {
+        match capture.next_packet() {
+            Ok(Some(packet)) => heard.packet(&packet, warm_up),
+            Ok(None) => break None,
+            Err(error) => break Some(broken(path, &error)),
+        }
+    };
+    Findings { findings: heard.findings(warm_up), error }
 }
 
 /// How unlike the rows before it each row of a CSV is.
