@@ -9,7 +9,7 @@ use std::{
 use prost::Message;
 use sharekaro_proto::wire::{EntryKind, FRAME_MAX, frame_length};
 
-use super::commit::Place;
+use super::commit::{Displaced, Place};
 use crate::files::{
     Error, FileName, Item, RootBuilder, Value,
     dir::Dir,
@@ -43,6 +43,12 @@ pub struct Listed {
     /// It was there before, so it is not ours to remove.
     #[prost(bool, tag = "8")]
     pub existed: bool,
+    /// What lost its name to it is called so, in the same folder.
+    #[prost(bytes = "vec", tag = "9")]
+    pub displaced: Vec<u8>,
+    /// And has this number on its file system.
+    #[prost(fixed64, tag = "10")]
+    pub displaced_inode: u64,
 }
 
 impl Listed {
@@ -51,10 +57,26 @@ impl Listed {
         self.parsed().iter().map(FileName::as_os_str).collect()
     }
 
+    /// The same in another place.
+    pub(super) fn at(&self, place: &Place) -> Self {
+        let (displaced, displaced_inode) = displaced(place);
+        let names = place.names.iter().map(|name| name.as_bytes().to_vec()).collect();
+        Self { names, existed: self.existed || place.existed, displaced, displaced_inode, ..self.clone() }
+    }
+
+    /// The older thing that lost its name to it.
+    pub(super) fn older(&self) -> Option<Displaced> {
+        FileName::parse(&self.displaced).ok().map(|name| Displaced { name, inode: self.displaced_inode })
+    }
+
     /// Its names, as far as they are some.
     pub(super) fn parsed(&self) -> Vec<FileName> {
         self.names.iter().map_while(|name| FileName::parse(name).ok()).collect()
     }
+}
+
+fn displaced(place: &Place) -> (Vec<u8>, u64) {
+    place.displaced.as_ref().map(|older| (older.name.as_bytes().to_vec(), older.inode)).unwrap_or_default()
 }
 
 /// Everything in a listing, in the order of the manifest.
@@ -116,7 +138,8 @@ impl ListingWriter {
             // A power cut took the note of it; the file is here.
             None => hash_of(&folder.read(name).map_err(looking)?, size).map_err(looking)?.to_vec(),
         };
-        let listed = Listed {
+        let (displaced, displaced_inode) = displaced(place);
+        self.write(&Listed {
             no,
             names: place.names.iter().map(|name| name.as_bytes().to_vec()).collect(),
             kind: item.kind.into(),
@@ -125,7 +148,12 @@ impl ListingWriter {
             mtime_ns: stat.st_mtime_nsec,
             content,
             existed: place.existed,
-        };
+            displaced,
+            displaced_inode,
+        })
+    }
+
+    pub(super) fn write(&mut self, listed: &Listed) -> Result<(), Error> {
         self.file.write_all(&listed.encode_length_delimited_to_vec()).map_err(Error::on("write", self.beside.display()))
     }
 

@@ -33,7 +33,7 @@ use std::{
 };
 
 use aliases::Aliases;
-pub use commit::Placed;
+pub use commit::{Placed, release};
 use large::Partial;
 pub use large::SMALL_MAX;
 pub use listing::{Listed, read_listing};

@@ -589,10 +589,119 @@ fn undo_takes_back_what_nobody_edited() {
     let first = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
     let second = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
 
-    assert_eq!(first, Undone { removed: 4, spared: vec!["tree/edited".into()] });
+    assert_eq!(first, Undone { removed: 4, restored: 0, spared: vec!["tree/edited".into()] });
     assert_eq!(second.removed, 0);
     assert_eq!(given.names("inbox"), ["mine", "same", "tree"]);
     assert_eq!(given.names("inbox/tree"), ["edited"]);
+}
+
+#[test]
+fn undo_gives_names_back_to_what_lost_them() {
+    for conflict in [Conflict::Overwrite, Conflict::Newer] {
+        let given = Given::new();
+        for name in ["doc", "tree/a", "edited", "folder/in it"] {
+            given.write(&format!("inbox/{name}"), format!("old {name}"));
+        }
+        for name in ["doc", "tree/a", "edited", "folder"] {
+            fs::File::open(given.path(&format!("inbox/{name}"))).unwrap().set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }
+        for name in ["doc", "tree/a", "tree/b", "edited", "folder"] {
+            given.write(&format!("src/{name}"), format!("new {name}"));
+        }
+        given.transfer(conflict);
+        assert_eq!(given.names("inbox"), ["doc", "doc (2)", "edited", "edited (2)", "folder", "folder (2)", "tree"], "{conflict}");
+        given.write("inbox/edited", "edited since");
+
+        let first = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+        let second = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+
+        assert_eq!(first, Undone { removed: 4, restored: 3, spared: vec!["edited".into()] });
+        assert_eq!(second, Undone { spared: vec!["edited".into()], ..Undone::default() });
+        assert_eq!(given.names("inbox"), ["doc", "edited", "edited (2)", "folder", "tree"]);
+        assert_eq!(given.names("inbox/tree"), ["a"]);
+        for name in ["doc", "tree/a", "edited (2)", "folder/in it"] {
+            assert_eq!(given.read(&format!("inbox/{name}")), format!("old {}", name.trim_end_matches(" (2)")));
+        }
+        assert_eq!(given.read("inbox/edited"), "edited since");
+    }
+}
+
+#[test]
+fn an_older_thing_that_was_put_elsewhere_since_stays_there() {
+    let given = Given::new();
+    given.write("inbox/a", "old a");
+    given.write("src/a", "new a");
+    given.transfer(Conflict::Overwrite);
+    fs::rename(given.path("inbox/a (2)"), given.path("inbox/kept")).unwrap();
+    given.write("inbox/a (2)", "somebody else's");
+
+    let undone = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+
+    assert_eq!((undone.removed, undone.restored), (1, 0));
+    assert_eq!(given.names("inbox"), ["a (2)", "kept"]);
+}
+
+/// What lies in quarantine, as a transfer puts it there.
+fn quarantined() -> Given {
+    let given = Given::new();
+    for name in ["tree/a", "tree/deep/b", "run.sh", "same"] {
+        given.write(&format!("src/{name}"), name);
+    }
+    fs::set_permissions(given.path("src/run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(given.path("apart")).unwrap();
+    let source = given.source();
+    let mut manifest = Manifest::open(&given.path("notes/manifest")).unwrap();
+    manifest.files_lose(0o111);
+    let staging = Staging::open(&given.path("state/partial"), KEY, Arc::new(manifest)).unwrap();
+    receive(&source, &staging);
+    staging.commit(&given.path("apart"), Conflict::Rename, &given.path("notes/listing")).unwrap();
+    staging.discard().unwrap();
+    given
+}
+
+#[test]
+fn what_lies_in_quarantine_cannot_be_executed_and_is_released_once() {
+    let given = quarantined();
+    given.write("inbox/run.sh", "mine");
+    given.write("inbox/same", "same");
+    assert_eq!(fs::metadata(given.path("apart/run.sh")).unwrap().mode() & 0o111, 0);
+    assert_ne!(fs::metadata(given.path("apart/tree")).unwrap().mode() & 0o100, 0);
+    let released =
+        || release(&given.path("apart"), &given.path("inbox"), &given.path("state"), KEY, Conflict::Skip, &given.path("notes/listing"));
+
+    let tops = released().unwrap();
+
+    assert_eq!(tops, ["run (2).sh", "same", "tree"].map(|name| given.path("inbox").join(name)));
+    assert_eq!((given.names("inbox"), given.names("apart")), (["run (2).sh", "run.sh", "same", "tree"].map(String::from).to_vec(), vec![]));
+    assert_eq!(given.read("inbox/tree/deep/b"), "tree/deep/b");
+    assert_eq!(fs::metadata(given.path("inbox/run (2).sh")).unwrap().mode() & 0o111, 0);
+    let undone = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+    assert_eq!((undone.removed, given.names("inbox")), (3, ["run.sh", "same"].map(String::from).to_vec()));
+}
+
+#[test]
+fn what_lies_in_quarantine_crosses_file_systems() {
+    let given = quarantined();
+    let elsewhere = tempfile::tempdir_in("/dev/shm").expect("/dev/shm, which every Linux with glibc has");
+    let listing = given.path("notes/listing");
+
+    let tops = release(&given.path("apart"), elsewhere.path(), &given.path("state"), KEY, Conflict::Rename, &listing).unwrap();
+
+    assert_eq!(tops, ["run.sh", "same", "tree"].map(|name| elsewhere.path().join(name)));
+    assert_eq!(fs::read_to_string(elsewhere.path().join("tree/deep/b")).unwrap(), "tree/deep/b");
+    assert_eq!((given.names("apart"), fs::read_dir(elsewhere.path()).unwrap().count()), (vec![], 3));
+    assert_eq!(undo(elsewhere.path(), &listing).unwrap().removed, 4);
+}
+
+#[test]
+fn what_cannot_be_released_stays_in_quarantine() {
+    let given = quarantined();
+
+    let refused =
+        release(&given.path("apart"), &given.path("no/where"), &given.path("state"), KEY, Conflict::Rename, &given.path("notes/listing"));
+
+    assert!(refused.is_err());
+    assert_eq!(given.names("apart"), ["run.sh", "same", "tree"]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Takes back what one transfer put into a folder, and spares what was edited since.
+//! Takes back what one transfer put into a folder, as one step, and spares what was edited since.
 
 use std::{
     io,
@@ -11,7 +11,11 @@ use rustix::{
 };
 use sharekaro_proto::wire::EntryKind;
 
-use super::{Listed, read_listing};
+use super::{
+    Listed,
+    commit::{Displaced, rename_new},
+    read_listing,
+};
 use crate::files::{
     Error, FileName,
     dir::{Dir, file_type},
@@ -22,12 +26,14 @@ use crate::files::{
 pub struct Undone {
     /// Files and links that are gone now.
     pub removed: u64,
+    /// Older things that lost their names to received ones, and have them back.
+    pub restored: u64,
     /// Files and links that are no longer what was received, from the destination on.
     pub spared: Vec<PathBuf>,
 }
 
-/// Removes what a listing names and nobody changed since. What is gone already is not an error; a folder goes when
-/// nothing is left in it.
+/// Removes what a listing names and nobody changed since, and gives what lost its name to it that name back. What is gone
+/// already is not an error; a folder goes when nothing is left in it.
 ///
 /// # Errors
 /// Where the destination is gone, or does not let us; what was removed by then is gone.
@@ -40,37 +46,62 @@ pub fn undo(destination: &Path, listing_path: &Path) -> Result<Undone, Error> {
             continue;
         }
         if listed.kind() == EntryKind::Folder {
-            folders.push(listed.names.join(&b'/'));
+            folders.push((listed.names.join(&b'/'), listed.older()));
             continue;
         }
         match take_back(&dir, &listed).map_err(Error::on("remove", listed.path().display()))? {
-            Some(true) => undone.removed += 1,
-            Some(false) => undone.spared.push(listed.path()),
-            None => {}
+            Taken::Removed => undone.removed += 1,
+            Taken::Spared => undone.spared.push(listed.path()),
+            Taken::Gone => {}
         }
+        let restored = restore(&dir, &listed.parsed(), listed.older());
+        undone.restored += u64::from(restored.map_err(Error::on("give the older one its name back:", listed.path().display()))?);
     }
     // A folder stands before what is in it.
-    for path in folders.iter().rev() {
+    for (path, older) in folders.into_iter().rev() {
         let names: Vec<_> = path.split(|byte| *byte == b'/').filter_map(|name| FileName::parse(name).ok()).collect();
-        remove_if_empty(&dir, &names).map_err(Error::on("remove a folder in", destination.display()))?;
+        let restored = remove_if_empty(&dir, &names).and_then(|()| restore(&dir, &names, older));
+        undone.restored += u64::from(restored.map_err(Error::on("remove a folder in", destination.display()))?);
     }
     Ok(undone)
 }
 
-/// Whether it was removed; `None` where it was gone already.
-fn take_back(dir: &Dir, listed: &Listed) -> io::Result<Option<bool>> {
+/// What became of one file.
+enum Taken {
+    Removed,
+    /// Somebody changed it, or put something else there.
+    Spared,
+    /// There is nothing of that name, or the older thing has it back already.
+    Gone,
+}
+
+fn take_back(dir: &Dir, listed: &Listed) -> io::Result<Taken> {
     let names = listed.parsed();
-    let Some((name, above)) = names.split_last() else { return Ok(None) };
+    let Some((name, above)) = names.split_last() else { return Ok(Taken::Gone) };
     let folder = match dir.descend(above) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Taken::Gone),
         // Somebody put a link or a file where our folder was.
-        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOTDIR | Errno::LOOP)) => return Ok(Some(false)),
+        Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::NOTDIR | Errno::LOOP)) => return Ok(Taken::Spared),
         other => other?,
     };
     match folder.find(name)? {
-        None => Ok(None),
-        Some(stat) if is_untouched(&stat, listed) => despite_mode(&folder, || folder.remove(name)).map(|()| Some(true)),
-        Some(_) => Ok(Some(false)),
+        None => Ok(Taken::Gone),
+        Some(stat) if is_untouched(&stat, listed) => despite_mode(&folder, || folder.remove(name)).map(|()| Taken::Removed),
+        Some(stat) if listed.older().is_some_and(|older| older.inode == stat.st_ino) => Ok(Taken::Gone),
+        Some(_) => Ok(Taken::Spared),
+    }
+}
+
+/// Gives an older thing its name back, where that is free and the thing is still the one that was put aside.
+fn restore(dir: &Dir, names: &[FileName], older: Option<Displaced>) -> io::Result<bool> {
+    let (Some(older), Some((name, above))) = (older, names.split_last()) else { return Ok(false) };
+    let Ok(folder) = dir.descend(above) else { return Ok(false) };
+    if folder.find(&older.name)?.is_none_or(|stat| stat.st_ino != older.inode) {
+        return Ok(false);
+    }
+    match despite_mode(&folder, || rename_new(&folder, &older.name, &folder, name)) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        other => other.map(|()| true),
     }
 }
 

@@ -18,6 +18,8 @@ pub struct Manifest {
     /// Where the entries 1, 1 + STEP, 1 + 2 * STEP, ... begin.
     offsets: Vec<u64>,
     count: u32,
+    /// Bits that the modes of files are read without.
+    lost_mode: u32,
 }
 
 impl Manifest {
@@ -43,7 +45,12 @@ impl Manifest {
         if frames.offset() != len {
             return Err(ManifestError::Torn(count));
         }
-        Ok(Self { file, offsets, count })
+        Ok(Self { file, offsets, count, lost_mode: 0 })
+    }
+
+    /// From now on the modes of files are read without these bits.
+    pub fn files_lose(&mut self, mode: u32) {
+        self.lost_mode = mode;
     }
 
     /// How many entries it has.
@@ -138,7 +145,11 @@ impl Cursor<'_> {
         self.next = no + 1;
         let broken = |why| ManifestError::Entry { no: no.into(), why };
         let entry = Entry::decode(frame.payload).map_err(|_| broken(Broken::Frame))?;
-        Item::parse(entry).map_err(broken)
+        let mut item = Item::parse(entry).map_err(broken)?;
+        if item.is_file() {
+            item.mode &= !self.manifest.lost_mode;
+        }
+        Ok(item)
     }
 
     fn seek(&mut self, no: u32) -> Result<(), ManifestError> {

@@ -42,11 +42,36 @@ pub(in crate::files::cage) struct Intent {
     /// Number of the staged file on its file system: after an exchange, the name in the cage has another one.
     #[prost(fixed64, tag = "4")]
     pub(in crate::files::cage) inode: u64,
+    /// What the older thing is called from an exchange on, in the same folder; nothing where there is none.
+    #[prost(bytes = "vec", tag = "5")]
+    aside: Vec<u8>,
+    /// And its number.
+    #[prost(fixed64, tag = "6")]
+    older: u64,
+}
+
+/// An older thing that lost its name to a received one, and lies beside it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::files::cage) struct Displaced {
+    /// What it is called now.
+    pub(in crate::files::cage) name: FileName,
+    /// Its number on its file system.
+    pub(in crate::files::cage) inode: u64,
 }
 
 impl Intent {
     pub(super) fn new(step: Step, staged: &[FileName], placed: &[FileName], inode: u64) -> Self {
-        Self { step: step.into(), staged: bytes_of(staged), placed: bytes_of(placed), inode }
+        Self { step: step.into(), staged: bytes_of(staged), placed: bytes_of(placed), inode, ..Self::default() }
+    }
+
+    /// The same, with an older thing that steps aside.
+    pub(super) fn displacing(self, displaced: Displaced) -> Self {
+        Self { aside: displaced.name.as_bytes().to_vec(), older: displaced.inode, ..self }
+    }
+
+    /// The older thing that steps aside; `None` where none does.
+    pub(in crate::files::cage) fn displaced(&self) -> Option<Displaced> {
+        FileName::parse(&self.aside).ok().map(|name| Displaced { name, inode: self.older })
     }
 
     /// Its names from the destination on; `None` where the note is damaged.

@@ -6,6 +6,7 @@
 
 mod intents;
 mod placing;
+mod release;
 
 use std::{
     os::fd::AsFd,
@@ -13,8 +14,10 @@ use std::{
 };
 
 use intents::Intents;
-pub(super) use intents::Step;
+pub(super) use intents::{Displaced, Step};
+pub(super) use placing::rename_new;
 use placing::{Pair, Placing};
+pub use release::release;
 use rustix::{
     fs::{AtFlags, Mode, Timestamps, fchmod, fstat, futimens, readlinkat, symlinkat, utimensat},
     io::Errno,
@@ -46,6 +49,8 @@ pub(super) struct Place {
     pub(super) names: Vec<FileName>,
     /// It was there before.
     pub(super) existed: bool,
+    /// What lost its name to it.
+    pub(super) displaced: Option<Displaced>,
 }
 
 /// The way to a folder of the cage, and where that went.
@@ -62,12 +67,13 @@ impl Way {
         let staged: Vec<_> = self.staged.iter().chain([name]).cloned().collect();
         if let Some(intent) = intents.get(&staged) {
             let names = intent.placed().ok_or(Error::Note("an intent with a name that is none"))?;
-            return Ok(Some(Place { names, existed: matches!(intent.step(), Step::Same | Step::Merge) }));
+            let existed = matches!(intent.step(), Step::Same | Step::Merge);
+            return Ok(Some(Place { names, existed, displaced: intent.displaced() }));
         }
         // What stood in a folder that was joined with another has an intent of its own, or was never moved.
         Ok(self.place.as_ref().filter(|place| !place.existed).map(|place| {
             let names = place.names.iter().chain([name]).cloned().collect();
-            Place { names, existed: false }
+            Place { names, existed: false, displaced: None }
         }))
     }
 }
@@ -94,12 +100,7 @@ impl Staging {
         self.sync()?;
         let noted = self.home.open_or_create(&FileName::own("commit"), 0o600).map_err(Error::on("note", "the commit"))?;
         let mut intents = Intents::load(noted).map_err(Error::on("read", "the commit"))?;
-        let pair = Pair {
-            staged: self.tree.descend([]).map_err(Error::on("open", "the tree"))?,
-            placed: placed.descend([]).map_err(Error::on("open", destination.display()))?,
-            staged_names: Vec::new(),
-            placed_names: Vec::new(),
-        };
+        let pair = Pair::at_the_top(&self.tree, &placed).map_err(Error::on("open", destination.display()))?;
         self.folders.forget_all();
         Placing { intents: &mut intents, conflict }.place(&pair)?;
         crash::point("commit-placed");

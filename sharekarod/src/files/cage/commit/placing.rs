@@ -12,7 +12,7 @@ use rustix::{
 };
 use sharekaro_proto::nouns::transfer::Conflict;
 
-use super::intents::{Intent, Intents, Step};
+use super::intents::{Displaced, Intent, Intents, Step};
 use crate::{
     crash,
     files::{
@@ -43,6 +43,13 @@ pub(super) struct Pair {
     pub(super) placed_names: Vec<FileName>,
 }
 
+impl Pair {
+    /// A tree of the cage, and the destination.
+    pub(super) fn at_the_top(tree: &Dir, destination: &Dir) -> io::Result<Self> {
+        Ok(Self { staged: tree.descend([])?, placed: destination.descend([])?, staged_names: Vec::new(), placed_names: Vec::new() })
+    }
+}
+
 impl Placing<'_> {
     /// Places everything that is in the folder.
     pub(super) fn place(&mut self, pair: &Pair) -> Result<(), Error> {
@@ -59,6 +66,7 @@ impl Placing<'_> {
                     }
                 };
                 taken.extend(intent.placed().and_then(|names| names.last().cloned()));
+                taken.extend(intent.displaced().map(|older| older.name));
                 all.push((name, intent));
             }
             self.note(&fresh)?;
@@ -99,7 +107,14 @@ impl Placing<'_> {
             },
         };
         let (staged, placed) = (joined(&pair.staged_names, name), joined(&pair.placed_names, &target));
-        Ok(Intent::new(step, &staged, &placed, ours.st_ino))
+        let intent = Intent::new(step, &staged, &placed, ours.st_ino);
+        match there {
+            Some(theirs) if step == Step::Exchange => {
+                let name = self.free(pair, name, taken)?;
+                Ok(intent.displacing(Displaced { name, inode: theirs.st_ino }))
+            }
+            _ => Ok(intent),
+        }
     }
 
     /// What happens to a name that is taken. `Move` means: to another name.
@@ -128,7 +143,7 @@ impl Placing<'_> {
             let done = match intent.step() {
                 Step::Move => rename_new(&pair.staged, name, &pair.placed, &target),
                 Step::Same => pair.staged.remove(name),
-                Step::Exchange => self.exchange(pair, name, &target, intent.inode),
+                Step::Exchange => self.exchange(pair, name, &target, &intent),
                 Step::Merge => return self.merge(pair, name, &target),
             };
             match done {
@@ -148,19 +163,42 @@ impl Placing<'_> {
     }
 
     /// Takes the name of an older thing at once, so that there is never nothing, and puts the older one beside it.
-    fn exchange(&self, pair: &Pair, name: &FileName, target: &FileName, inode: u64) -> io::Result<()> {
-        if pair.staged.stat(name)?.st_ino == inode {
+    fn exchange(&mut self, pair: &Pair, name: &FileName, target: &FileName, intent: &Intent) -> io::Result<()> {
+        if pair.staged.stat(name)?.st_ino == intent.inode {
             match renameat_with(&pair.staged, name.as_bytes(), &pair.placed, target.as_bytes(), RenameFlags::EXCHANGE) {
                 Ok(()) => crash::point("commit-exchanged"),
                 // vfat and its like cannot: the older thing steps aside first.
                 Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    rename_aside(&pair.placed, target, &pair.placed, target)?;
+                    self.step_aside(&pair.placed, target, pair, target, intent)?;
                     return rename_new(&pair.staged, name, &pair.placed, target);
                 }
                 Err(e) => return Err(e.into()),
             }
         }
-        rename_aside(&pair.staged, name, &pair.placed, target)
+        self.step_aside(&pair.staged, name, pair, target, intent)
+    }
+
+    /// Puts the older thing under the name that was noted for it, so that it is known which one has to have its name back
+    /// when the received one is taken back. Where somebody took that name, another is noted first.
+    fn step_aside(&mut self, from: &Dir, name: &FileName, pair: &Pair, target: &FileName, intent: &Intent) -> io::Result<()> {
+        let noted = intent.displaced();
+        let inode = noted.as_ref().map_or(from.stat(name)?.st_ino, |older| older.inode);
+        let mut aside = match noted {
+            Some(older) => older.name,
+            None => self.note_aside(intent, target.numbered(2), inode)?,
+        };
+        for number in 2..NUMBERS {
+            match rename_new(from, name, &pair.placed, &aside) {
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => aside = self.note_aside(intent, target.numbered(number), inode)?,
+                other => return other,
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    fn note_aside(&mut self, intent: &Intent, name: FileName, inode: u64) -> io::Result<FileName> {
+        self.intents.note(&[intent.clone().displacing(Displaced { name: name.clone(), inode })])?;
+        Ok(name)
     }
 
     fn merge(&mut self, pair: &Pair, name: &FileName, target: &FileName) -> Result<(), Error> {
@@ -194,19 +232,8 @@ fn joined(names: &[FileName], last: &FileName) -> Vec<FileName> {
     names.iter().chain([last]).cloned().collect()
 }
 
-/// Puts something under the first numbered name of `like` that is free, and under no other.
-fn rename_aside(from: &Dir, name: &FileName, to: &Dir, like: &FileName) -> io::Result<()> {
-    for number in 2..NUMBERS {
-        match rename_new(from, name, to, &like.numbered(number)) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-            other => return other,
-        }
-    }
-    Err(io::ErrorKind::AlreadyExists.into())
-}
-
 /// Renames, and never over anything.
-fn rename_new(from: &Dir, name: &FileName, to: &Dir, target: &FileName) -> io::Result<()> {
+pub(in crate::files::cage) fn rename_new(from: &Dir, name: &FileName, to: &Dir, target: &FileName) -> io::Result<()> {
     let (old, new) = (name.as_bytes(), target.as_bytes());
     match renameat_with(from, old, to, new, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
