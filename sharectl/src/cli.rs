@@ -6,7 +6,7 @@ use clap::{
     Args, Parser, Subcommand,
     builder::{PossibleValuesParser, TypedValueParser},
 };
-use sharekaro_proto::TransferId;
+use sharekaro_proto::{TransferId, nouns::amount::Amount};
 
 use crate::commands::{
     agent::Agent,
@@ -27,6 +27,7 @@ use crate::commands::{
     pair::Pair,
     peer::PeerVerb,
     peers::Peers,
+    policy::PolicyVerb,
     presence::Presence,
     receipt::ReceiptVerb,
     receive::Receive,
@@ -92,8 +93,11 @@ pub(crate) enum Command {
     /// Proof of what was received: show, verify
     #[command(subcommand)]
     Receipt(ReceiptVerb),
-    /// What waits for an answer and what came: list, accept, decline
+    /// What waits for an answer and what came: list, accept, decline, open, undo
     Inbox(Inbox),
+    /// Rules that say what becomes of offers: list, add, remove, test, log
+    #[command(subcommand)]
+    Policy(PolicyVerb),
     /// Say something to one peer, several, a group or all
     Message(Message),
     /// What was said: list, search, watch, export
@@ -161,16 +165,8 @@ pub(crate) fn transfer_id(text: &str) -> Result<TransferId, String> {
 
 /// Reads bytes a second: `500000`, `20M`, `1G`; K, M and G are powers of 1024.
 pub(crate) fn rate(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let shift = match text[digits.len()..].to_ascii_uppercase().as_str() {
-        "" | "B" => Some(0),
-        "K" | "KB" | "KIB" => Some(10),
-        "M" | "MB" | "MIB" => Some(20),
-        "G" | "GB" | "GIB" => Some(30),
-        _ => None,
-    };
-    let count = digits.parse::<u64>().ok().zip(shift).and_then(|(count, shift)| count.checked_mul(1 << shift));
-    count.filter(|rate| *rate > 0).ok_or_else(|| "write bytes a second as 500000, 20M or 1G".to_owned())
+    let rate = text.parse::<Amount>().ok().map(|Amount(rate)| rate);
+    rate.filter(|rate| *rate > 0).ok_or_else(|| "write bytes a second as 500000, 20M or 1G".to_owned())
 }
 
 /// Reads a time: `90s`, `15m`, `24h`, `7d`, or seconds without a letter.
@@ -251,6 +247,14 @@ mod tests {
             "sharectl inbox list",
             "sharectl inbox accept t8 --to Movies",
             "sharectl inbox decline t8 --reason no",
+            "sharectl inbox open t8",
+            "sharectl inbox undo t8",
+            "sharectl policy list",
+            "sharectl policy add --name x --action accept --from bob,carol @team --names *.a *.b --types image/* --max-size 2G --dir ~/x",
+            "sharectl policy add --name x --action accept --hours 22:00-06:00 --rate 2M --run scan -v --quick",
+            "sharectl policy remove x",
+            "sharectl policy test --from bob --size 2G --files 3 --at 09:30 -- film.mkv -x.exe",
+            "sharectl policy log -n 5",
             "sharectl message bob hello",
             "sharectl message bob,@team -- -dash --json",
             "sharectl message bob - --id 8f14e45f-ceea-467f-a8e2-6d1d9a3c7b10",
@@ -329,6 +333,13 @@ mod tests {
             "sharectl net history --since 0s",
             "sharectl net capture eth0 --duration soon",
             "sharectl net packets",
+            "sharectl inbox open nonsense",
+            "sharectl policy",
+            "sharectl policy test --from bob --size banana x",
+            "sharectl policy test --from bob",
+            "sharectl policy test --from bob --at 25:00 x",
+            "sharectl policy add --name x --action perhaps",
+            "sharectl policy add --action ask",
         ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }

@@ -11,7 +11,7 @@ use std::{
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use sharekaro_proto::wire::NAME_MAX;
+use sharekaro_proto::{control::policy::Rule, nouns::amount::Amount, wire::NAME_MAX};
 
 /// The UDP port of a daemon that was told no other.
 pub const DEFAULT_PORT: u16 = 47810;
@@ -48,6 +48,16 @@ pub enum Error {
         /// Why it cannot be that.
         why: &'static str,
     },
+    /// A rule of the policy cannot be read.
+    #[error("the configuration {} does not make sense: the policy rule {rule}: {problem}", path.display())]
+    Rule {
+        /// The file.
+        path: PathBuf,
+        /// Its name, or its number where it has none.
+        rule: String,
+        /// Which key, and what of it; no `source`, as above.
+        problem: Box<toml::de::Error>,
+    },
     /// There is no home to live in.
     #[error("there is no home directory: set HOME, or state_dir, inbox_dir and drop_dir")]
     NoHome,
@@ -60,6 +70,7 @@ impl Error {
             Self::Read { .. } | Self::Parse { .. } => {
                 "mend it, or move it away: without it the defaults count; `sharekarod --help` names every key"
             }
+            Self::Rule { .. } => "mend the rule, or take it out of the file; `sharectl policy add --help` explains each key",
             Self::Value { .. } => "`sharekarod --help` names every key and its values",
             Self::NoHome => "as a service: User= in its unit, or Environment=HOME=/some/folder",
         }
@@ -122,6 +133,13 @@ pub struct Told {
     /// So long an interface is watched before its traffic can be an anomaly (default: 1h)
     #[arg(long, env = "SHAREKARO_NET_WARMUP")]
     net_warmup: Option<String>,
+    /// What came and is not trusted lies there until a person lets it out (default: quarantine in the state folder)
+    #[arg(long, env = "SHAREKARO_QUARANTINE_DIR")]
+    quarantine_dir: Option<PathBuf>,
+    /// Rules, in the file alone; read one by one, so that a mistake is told with the name of its rule
+    #[arg(skip)]
+    #[serde(default)]
+    policy: Vec<toml::Table>,
     /// The configuration file (default: $XDG_CONFIG_HOME/sharekaro/config.toml)
     #[arg(long, env = "SHAREKARO_CONFIG")]
     #[serde(skip)]
@@ -178,11 +196,17 @@ pub struct Config {
     /// So long an interface is watched before its traffic can be an anomaly.
     #[serde(serialize_with = "as_seconds")]
     pub net_warmup: Duration,
+    /// What came and is not trusted lies there until a person lets it out.
+    pub quarantine_dir: PathBuf,
+    /// What becomes of offers, in order.
+    pub policy: Vec<Rule>,
     /// The file that was, or would have been, read.
     pub config_file: PathBuf,
     /// Flags and variables, which go before the file also when it is read again.
     #[serde(skip)]
     told: Told,
+    /// Whose it all is.
+    pub home: PathBuf,
 }
 
 fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
@@ -202,12 +226,12 @@ impl Config {
         let name = told.name.or(file.name).unwrap_or_else(host_name);
         let offer_expiry = told.offer_expiry.or(file.offer_expiry);
         let net_warmup = told.net_warmup.or(file.net_warmup);
+        let state_dir = absolute("state_dir", told.state_dir.or(file.state_dir), || home.state.join("sharekaro"))?;
         Ok(Self {
             name: device_name(name)?,
             port: told.port.or(file.port).unwrap_or(DEFAULT_PORT),
             inbox_dir: absolute("inbox_dir", told.inbox_dir.or(file.inbox_dir), || home.downloads.join("ShareKaro"))?,
             drop_dir: absolute("drop_dir", told.drop_dir.or(file.drop_dir), || home.home.join("ShareDrop"))?,
-            state_dir: absolute("state_dir", told.state_dir.or(file.state_dir), || home.state.join("sharekaro"))?,
             socket: absolute("socket", told.socket.or(file.socket), sharekaro_proto::control::socket::default_socket)?,
             congestion: told.congestion.or(file.congestion).unwrap_or_default(),
             mdns: told.mdns.or(file.mdns).unwrap_or(true),
@@ -220,8 +244,12 @@ impl Config {
             download_limit: told.download_limit.or(file.download_limit).map(|text| rate("download_limit", &text)).transpose()?.flatten(),
             net: told.net.or(file.net).unwrap_or(true),
             net_warmup: net_warmup.map_or(Ok(NET_WARMUP), |text| duration("net_warmup", &text))?,
+            quarantine_dir: absolute("quarantine_dir", told.quarantine_dir.or(file.quarantine_dir), || state_dir.join("quarantine"))?,
+            policy: rules(file.policy, &config_file)?,
+            state_dir,
             config_file,
             told: flags,
+            home: home.home,
         })
     }
 
@@ -273,6 +301,14 @@ fn read(path: &Path, named: bool) -> Result<Told, Error> {
     }
 }
 
+fn rules(tables: Vec<toml::Table>, path: &Path) -> Result<Vec<Rule>, Error> {
+    let rule = |(place, table): (usize, toml::Table)| {
+        let name = table.get("name").and_then(toml::Value::as_str).map_or_else(|| (place + 1).to_string(), |name| format!("{name:?}"));
+        table.try_into().map_err(|problem| Error::Rule { path: path.into(), rule: name, problem: Box::new(problem) })
+    };
+    tables.into_iter().enumerate().map(rule).collect()
+}
+
 /// A device's name: control characters go, and it is cut at `NAME_MAX` bytes.
 fn device_name(name: String) -> Result<String, Error> {
     let mut clean: String = name.trim().chars().filter(|c| !sharekaro_proto::nouns::text::is_obeyed(*c)).collect();
@@ -316,20 +352,10 @@ pub(crate) fn duration(key: &'static str, text: &str) -> Result<Duration, Error>
 /// `500000`, `20M`, `1G` (powers of 1024) or `none`.
 pub(crate) fn rate(key: &'static str, text: &str) -> Result<Option<u64>, Error> {
     let bad = || Error::Value { key, value: text.to_owned(), why: "write bytes a second as 500000, 20M or none" };
-    let text = text.trim();
-    if text.eq_ignore_ascii_case("none") {
+    if text.trim().eq_ignore_ascii_case("none") {
         return Ok(None);
     }
-    let (digits, unit) = text.split_at(text.trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let shift = match unit.to_ascii_uppercase().as_str() {
-        "" | "B" => 0,
-        "K" | "KB" | "KIB" => 10,
-        "M" | "MB" | "MIB" => 20,
-        "G" | "GB" | "GIB" => 30,
-        _ => return Err(bad()),
-    };
-    let count: u64 = digits.parse().map_err(|_| bad())?;
-    count.checked_mul(1 << shift).filter(|rate| *rate > 0).map(Some).ok_or_else(bad)
+    text.parse().map_err(|_| bad()).and_then(|Amount(rate)| if rate > 0 { Ok(Some(rate)) } else { Err(bad()) })
 }
 
 /// The folders of this user.
@@ -404,6 +430,32 @@ mod tests {
         assert_eq!((now.port, need_a_start), (1025, vec!["port"]));
         assert_eq!((now.inbox_dir.to_str(), now.upload_limit), (Some("/two"), Some(1 << 20)));
         assert_eq!(now.offer_expiry, Duration::from_secs(7200)); // a flag goes before the file
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_read_is_told_with_its_name_and_key() {
+        let read = |text: &str| {
+            let told: Told = toml::from_str(text).unwrap();
+            rules(told.policy, Path::new("/c.toml")).map_err(|e| e.to_string())
+        };
+        let good = "[[policy]]\nname = \"big\"\nmin_size = \"2G\"\nmax_size = 5000000000\nhours = \"22:00-06:00\"\naction = \"ask\"\n";
+        assert_eq!(read(good).unwrap()[0].min_size, Some(Amount(2 << 30)));
+
+        for (line, key) in [
+            ("sice = 5", "sice"),
+            ("min_size = \"banana\"", "min_size"),
+            ("max_size = -1", "max_size"),
+            ("hours = \"25:00-06:00\"", "hours"),
+            ("names = \"*.exe\"", "names"),
+            ("trust = [\"friend\"]", "trust"),
+            ("conflict = \"never\"", "conflict"),
+        ] {
+            let error = read(&format!("[[policy]]\nname = \"odd\"\naction = \"ask\"\n{line}\n")).unwrap_err();
+            assert!(error.contains("\"odd\"") && error.contains(key), "{line}: {error}");
+        }
+        let error = read("[[policy]]\nname = \"odd\"\naction = \"perhaps\"\n").unwrap_err();
+        assert!(error.contains("odd") && error.contains("perhaps"), "{error}");
+        assert!(read("[[policy]]\naction = \"ask\"\n").unwrap_err().contains("rule 1"));
     }
 
     #[test]

@@ -66,6 +66,18 @@ fn gateway_in(routes: &str) -> Option<Ipv4Addr> {
     Some(Ipv4Addr::from(number.to_ne_bytes()))
 }
 
+/// The hardware address of a neighbour, lower-case, where the kernel knows it.
+pub fn hardware(address: Ipv4Addr) -> Option<String> {
+    hardware_in(&fs::read_to_string("/proc/net/arp").unwrap_or_default(), address)
+}
+
+/// Address, kind, flags, hardware address, and so on; without the flag 2 it is none.
+fn hardware_in(table: &str, address: Ipv4Addr) -> Option<String> {
+    neighbour_in(table, address).filter(|known| *known)?;
+    let line = table.lines().skip(1).find(|line| line.split_whitespace().next().is_some_and(|ip| ip.parse() == Ok(address)))?;
+    line.split_whitespace().nth(3).map(str::to_lowercase)
+}
+
 /// Whether the kernel knows the hardware address of a neighbour, or lately did; `None` where it never asked.
 pub fn neighbour(address: Ipv4Addr) -> Option<bool> {
     neighbour_in(&fs::read_to_string("/proc/net/arp").unwrap_or_default(), address)
@@ -154,6 +166,8 @@ mod tests {
         assert_eq!(neighbour_in(arp, Ipv4Addr::new(10, 0, 0, 1)), Some(true));
         assert_eq!(neighbour_in(arp, Ipv4Addr::new(10, 0, 0, 9)), Some(false));
         assert_eq!(neighbour_in(arp, Ipv4Addr::new(10, 0, 0, 7)), None);
+        assert_eq!(hardware_in(arp, Ipv4Addr::new(10, 0, 0, 1)).as_deref(), Some("52:54:00:12:35:02"));
+        assert_eq!((hardware_in(arp, Ipv4Addr::new(10, 0, 0, 9)), hardware_in("", Ipv4Addr::LOCALHOST)), (None, None));
     }
 
     #[test]

@@ -20,9 +20,11 @@ pub(crate) mod manual;
 pub(crate) mod message;
 pub(crate) mod messages;
 pub(crate) mod net;
+mod open;
 pub(crate) mod pair;
 pub(crate) mod peer;
 pub(crate) mod peers;
+pub(crate) mod policy;
 pub(crate) mod presence;
 pub(crate) mod receipt;
 pub(crate) mod receive;
@@ -72,6 +74,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Transfer(it) => it.run(&client, screen).await,
         Command::Receipt(it) => it.run(&client, screen).await,
         Command::Inbox(it) => it.run(&client, screen).await,
+        Command::Policy(it) => it.run(&client, screen).await,
         Command::Message(it) => it.run(&client, screen).await,
         Command::Messages(it) => it.run(&client, screen).await,
         Command::Chat(it) => it.run(&client, screen).await,

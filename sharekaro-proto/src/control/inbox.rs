@@ -26,6 +26,8 @@ pub struct WaitingOffer {
     pub peer: String,
     /// The first characters of its key.
     pub key: String,
+    /// Words for its key, to be compared by people: those that `identity` shows there.
+    pub words: String,
     /// What: the first name.
     pub name: String,
     /// How many files.
@@ -54,6 +56,17 @@ pub struct Received {
     pub at: Timestamp,
     /// Where its top-level entries lie.
     pub paths: Vec<String>,
+    /// The folder that they lie in.
+    #[schema(value_type = String)]
+    pub dir: RawPath,
+    /// How many files.
+    pub files: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Which rule judged it.
+    pub rule: String,
+    /// Whether it lies apart until a person lets it out.
+    pub quarantined: bool,
 }
 
 /// Take it.
@@ -73,4 +86,18 @@ pub struct Decline {
     /// What the sender is told.
     #[serde(default)]
     pub reason: String,
+}
+
+/// What became of something that was taken back.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Undone {
+    /// The transfer.
+    #[schema(value_type = String)]
+    pub id: TransferId,
+    /// Files and links that are gone.
+    pub removed: u64,
+    /// Older things that have their names back.
+    pub restored: u64,
+    /// What stayed, as somebody changed it since.
+    pub spared: Vec<String>,
 }

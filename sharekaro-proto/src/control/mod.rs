@@ -12,6 +12,7 @@ pub mod net;
 pub mod packets;
 pub mod pairing;
 pub mod peer;
+pub mod policy;
 pub mod routes;
 pub mod socket;
 pub mod status;

@@ -76,6 +76,16 @@ pub const INBOX: &str = "/v1/inbox";
 pub const INBOX_ACCEPT: &str = "/v1/inbox/{id}/accept";
 /// `POST` `Decline`: `Transfer`.
 pub const INBOX_DECLINE: &str = "/v1/inbox/{id}/decline";
+/// `POST`: `Undone`.
+pub const INBOX_UNDO: &str = "/v1/inbox/{id}/undo";
+/// `GET`: `Rules`. `POST` `AddRule`: `Rules`.
+pub const POLICY: &str = "/v1/policy";
+/// `DELETE`: `Rules`, without that one.
+pub const POLICY_RULE: &str = "/v1/policy/rules/{name}";
+/// `POST` `TestOffer`: `Verdict`.
+pub const POLICY_TEST: &str = "/v1/policy/test";
+/// `GET` with `LogQuery`: `Decisions`.
+pub const POLICY_LOG: &str = "/v1/policy/log";
 
 /// `GET` with `HistoryQuery`: `Messages`. `POST` `WriteMessage`: `WrittenMessages`.
 pub const MESSAGES: &str = "/v1/messages";

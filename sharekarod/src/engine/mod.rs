@@ -9,6 +9,7 @@ pub mod messages;
 pub mod pairing;
 pub mod peers;
 pub mod pipes;
+pub mod policy;
 mod reload;
 mod state;
 pub mod transfers;
@@ -32,6 +33,7 @@ use self::{
     pairing::PairingTable,
     peers::{connect::Kicks, table::PeerTable},
     pipes::taking::Takers,
+    policy::{asking::Policy, rule::RuleError, table::RuleTable},
     state::{Shared, WarningTable},
     transfers::{jobs::Jobs, table::TransferTable},
 };
@@ -45,6 +47,17 @@ use crate::{
 
 /// What runs has this long to end before it is left behind; nothing is lost by that, it is only done again.
 const LAST_WORDS: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Why there is no engine.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// What was remembered cannot be read.
+    #[error("cannot read what was remembered")]
+    Store(#[from] store::Error),
+    /// A rule of the configuration makes no sense.
+    #[error("the configuration does not make sense")]
+    Rule(#[from] RuleError),
+}
 
 /// Decides and remembers; a cheap handle that every frontend and watcher holds.
 #[derive(Clone)]
@@ -62,6 +75,7 @@ struct Inner {
     kicks: Kicks,
     jobs: Jobs,
     takers: Takers,
+    policy: Policy,
     desk: Desk,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -71,8 +85,9 @@ impl Engine {
     /// An engine that remembers what the store holds; nothing runs yet.
     ///
     /// # Errors
-    /// A store that cannot be read.
-    pub fn new(config: Config, identity: Arc<Identity>, store: Store, shutdown: CancellationToken) -> Result<Self, store::Error> {
+    /// A store that cannot be read; a rule of the configuration that makes no sense: without it, something might come in
+    /// that its person keeps out.
+    pub fn new(config: Config, identity: Arc<Identity>, store: Store, shutdown: CancellationToken) -> Result<Self, Error> {
         let peers = PeerTable::new(identity.id(), store.now(store::peers::load)?);
         let transfers = TransferTable::new(store.now(|c| store::transfers::load(c, transfers::table::HISTORY_SHOWN))?);
         let state = State {
@@ -81,6 +96,7 @@ impl Engine {
             messages: MessageTable::new(config.name.clone(), store.now(store::messages::knocked)?),
             groups: store.now(store::groups::load)?,
             presence: peers::presence::read(store.now(|c| store::settings::get(c, store::settings::PRESENCE))?),
+            policy: RuleTable::new(&config.policy, store.now(store::policy::load)?, config.home.clone())?,
             pairings: PairingTable::default(),
             warnings: WarningTable::default(),
             anomalies: Vec::new(),
@@ -88,6 +104,7 @@ impl Engine {
         let inner = Inner {
             jobs: Jobs::new(&config),
             takers: Takers::default(),
+            policy: Policy::default(),
             desk: Desk::default(),
             config: RwLock::new(Arc::new(config)),
             identity,
@@ -99,7 +116,9 @@ impl Engine {
             shutdown,
             tasks: TaskTracker::new(),
         };
-        Ok(Self { inner: Arc::new(inner) })
+        let engine = Self { inner: Arc::new(inner) };
+        engine.warn_of_unreadable_rules();
+        Ok(engine)
     }
 
     /// From here on there is a network; connects, accepts, and goes on with every transfer that has not ended.
@@ -114,6 +133,7 @@ impl Engine {
         self.sweep_spool();
         self.deliver_what_was_left();
         self.resume_messages();
+        self.run_what_was_owed();
     }
 
     /// Ends everything that runs, bounded in time; transfers are parked and go on with the next start.
@@ -173,8 +193,7 @@ impl Engine {
     /// Who we are.
     pub fn identity(&self) -> IdentityBody {
         let id = self.id();
-        let fingerprint = words::from_bits(blake3::hash(id.as_bytes()).as_bytes(), 6);
-        IdentityBody { id, name: self.config().name.clone(), grouped: id.grouped(), words: fingerprint }
+        IdentityBody { id, name: self.config().name.clone(), grouped: id.grouped(), words: key_words(&id) }
     }
 
     /// From now on this does not work as it should.
@@ -238,6 +257,11 @@ impl Engine {
     pub(crate) fn store(&self) -> &Store {
         &self.inner.store
     }
+}
+
+/// Words for a key that people can compare: 66 bits of its hash.
+pub(crate) fn key_words(id: &DeviceId) -> String {
+    words::from_bits(blake3::hash(id.as_bytes()).as_bytes(), 6)
 }
 
 impl From<store::Error> for ErrorBody {

@@ -8,13 +8,17 @@ impl Engine {
     /// Reads the configuration again. A file that makes no sense changes nothing; it is a warning, and so is a key that
     /// needs a new start. Blocks while it reads the file.
     pub fn reload(&self) {
+        let refuse = |e: &dyn std::fmt::Display| {
+            let hint = "mend it and reload again: `systemctl --user reload sharekarod`";
+            self.warn("bad_configuration", format!("{e}; what was in force before goes on"), hint);
+        };
         let new = match self.config().reread() {
             Ok(new) => new,
-            Err(e) => {
-                let hint = "mend it and reload again: `systemctl --user reload sharekarod`";
-                return self.warn("bad_configuration", format!("{e}; what was in force before goes on"), hint);
-            }
+            Err(e) => return refuse(&e),
         };
+        if let Err(e) = self.update(|state| state.policy.reconfigured(&new.policy).map(|rules| state.policy = rules)) {
+            return refuse(&e);
+        }
         self.unwarn("bad_configuration");
         let (config, need_a_start) = self.config().follow(new);
         self.inner.jobs.upload.set(config.upload_limit);

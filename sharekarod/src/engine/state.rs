@@ -18,7 +18,10 @@ use sharekaro_proto::control::{
 };
 use tokio::sync::broadcast;
 
-use super::{messages::table::MessageTable, pairing::PairingTable, peers::table::PeerTable, transfers::table::TransferTable};
+use super::{
+    messages::table::MessageTable, pairing::PairingTable, peers::table::PeerTable, policy::table::RuleTable,
+    transfers::table::TransferTable,
+};
 use crate::store::groups::Groups;
 
 /// A listener may be so many events behind before it gets a fresh snapshot instead.
@@ -36,6 +39,8 @@ pub struct State {
     pub groups: Groups,
     /// What our person says.
     pub presence: PresenceBody,
+    /// What becomes of offers.
+    pub policy: RuleTable,
     /// Pairings and invitations under way.
     pub pairings: PairingTable,
     /// What does not work as it should.

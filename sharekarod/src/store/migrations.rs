@@ -101,6 +101,25 @@ const STEPS: &[M<'_>] = &[
          PRIMARY KEY (name, peer)
      ) STRICT, WITHOUT ROWID;",
     ),
+    M::up(
+        "CREATE TABLE policy (
+         place INTEGER PRIMARY KEY,
+         name  TEXT NOT NULL UNIQUE,
+         rule  TEXT NOT NULL
+     ) STRICT;
+     CREATE TABLE decisions (
+         no       INTEGER PRIMARY KEY AUTOINCREMENT,
+         at_ms    INTEGER NOT NULL,
+         peer     BLOB NOT NULL CHECK (length(peer) = 32),
+         label    TEXT NOT NULL,
+         stranger INTEGER NOT NULL,
+         rule     TEXT NOT NULL,
+         action   TEXT NOT NULL,
+         transfer INTEGER,
+         note     TEXT NOT NULL
+     ) STRICT;
+     CREATE INDEX decisions_by_kind ON decisions (stranger, no);",
+    ),
 ];
 
 pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {

@@ -5,10 +5,12 @@
 
 pub mod contents;
 pub mod crowd;
+pub mod decisions;
 pub mod groups;
 pub mod messages;
 mod migrations;
 pub mod peers;
+pub mod policy;
 pub mod record;
 pub mod settings;
 pub mod transfers;

@@ -87,6 +87,18 @@ pub struct Record {
     /// Which rule judged the offer.
     #[serde(default)]
     pub rule: String,
+    /// Rules were asked; an offer of which they have to know the names of all files waits for these first.
+    #[serde(default = "yes")]
+    pub judged: bool,
+    /// It goes, or lies, where a person has to let it out.
+    #[serde(default)]
+    pub quarantined: bool,
+    /// It was taken back.
+    #[serde(default)]
+    pub undone: bool,
+    /// What is to be run once it is done, and was not yet.
+    #[serde(default)]
+    pub run: Vec<String>,
     /// It ended here and the peer has not acknowledged that.
     #[serde(default)]
     pub untold: bool,
@@ -122,6 +134,10 @@ impl Record {
     pub fn limit(&self) -> Option<u64> {
         self.limit_here.into_iter().chain(self.limit_there).min()
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 fn no_number() -> TransferId {

@@ -4,7 +4,7 @@
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sharekaro_proto::{
-    TransferId,
+    DeviceId, TransferId,
     control::message::MessageState,
     nouns::transfer::{Direction, TransferState},
 };
@@ -76,6 +76,18 @@ pub fn load(connection: &Connection, ended: usize) -> rusqlite::Result<Vec<Recor
 /// One of the history.
 pub fn find(connection: &Connection, id: TransferId) -> rusqlite::Result<Option<Record>> {
     Ok(connection.query_row("SELECT id, record FROM transfers WHERE id = ?1", [id.0.cast_signed()], row).optional()?.flatten())
+}
+
+/// Bytes that this peer was let bring since then: of what came whole, and of what still comes.
+pub fn let_in_since(connection: &Connection, peer: DeviceId, since_ms: i64) -> rusqlite::Result<u64> {
+    let bytes: i64 = connection.query_row(
+        "SELECT coalesce(sum(json_extract(record, '$.bytes_total')), 0) FROM transfers
+         WHERE direction = 'in' AND peer = ?1 AND json_extract(record, '$.accepted') = 1
+           AND json_extract(record, '$.created_ms') >= ?2 AND state NOT IN ('declined', 'cancelled', 'expired', 'failed')",
+        params![peer.as_bytes(), since_ms],
+        |row| row.get(0),
+    )?;
+    Ok(u64::try_from(bytes).unwrap_or(0))
 }
 
 fn row(row: &rusqlite::Row<'_>) -> rusqlite::Result<Option<Record>> {

@@ -201,7 +201,10 @@ impl Engine {
             }
             good.then(|| (purpose, key, invited.parcel.take()))
         });
-        let Some((purpose, key, parcel)) = judged else { return Answer::no(Status::WrongCode, "wrong code") };
+        let Some((purpose, key, parcel)) = judged else {
+            self.note_refusal(joiner, "it typed a wrong code");
+            return Answer::no(Status::WrongCode, "wrong code");
+        };
         if purpose == CodePurpose::Pair
             && let Err(e) = self.pair_with(joiner).await
         {

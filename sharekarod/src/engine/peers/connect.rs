@@ -163,7 +163,13 @@ impl Engine {
             Admission::Trusted => session.trust(),
             Admission::Stranger => {}
         }
-        match self.update(|state| state.peers.welcome(&session)) {
+        let changed = |engine: &Self| engine.look(|state| state.peers.get(&id).is_some_and(|known| known.trust == Trust::Changed));
+        let alarmed = changed(self);
+        let welcome = self.update(|state| state.peers.welcome(&session));
+        if !alarmed && changed(self) {
+            self.note_changed_key(id);
+        }
+        match welcome {
             Welcome::Superfluous => return session.close(Code::Duplicate),
             Welcome::Kept(Some(old)) => old.close(Code::Duplicate),
             Welcome::Kept(None) => {}

@@ -62,7 +62,9 @@ impl Engine {
                 ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is not paired")).hint(format!("`sharectl pair {name}` first"))
             );
         }
-        self.edit_peer(id, |known| known.trust = wanted.trust).await
+        let peer = self.edit_peer(id, |known| known.trust = wanted.trust).await?;
+        self.note_person(id, "trust", wanted.trust.word());
+        Ok(peer)
     }
 
     /// From now on it may not even connect; what stands between us ends at once.
@@ -79,6 +81,7 @@ impl Engine {
         };
         self.edit_peer(id, block).await?;
         self.part_from(id);
+        self.note_person(id, "block", "");
         self.peer(&id.to_string())
     }
 
@@ -90,6 +93,7 @@ impl Engine {
         let id = self.find_peer(target)?;
         if self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust == Trust::Blocked)) {
             self.edit_peer(id, |known| known.trust = known.blocked_from.take().unwrap_or(Trust::Unknown)).await?;
+            self.note_person(id, "unblock", "");
             self.keep_connected(id);
         }
         self.peer(&id.to_string())
@@ -102,6 +106,7 @@ impl Engine {
     pub async fn forget(&self, target: &str) -> Result<(), ErrorBody> {
         let id = self.find_peer(target)?;
         self.store().write(Durability::Durable, move |t| store::peers::delete(t, id)).await?;
+        self.note_person(id, "forget", "");
         self.update(|state| state.peers.forget(&id));
         self.part_from(id);
         self.keep_connected(id);
@@ -126,6 +131,7 @@ impl Engine {
             self.tell_presence(&session);
         }
         self.no_stranger_any_more(id).await?;
+        self.note_person(id, "pair", id.to_string());
         tracing::info!(peer = %peer.alias, key = %id, "paired");
         Ok(peer)
     }

@@ -6,6 +6,7 @@ use sharekaro_proto::{
     ErrorBody, ErrorCode, TransferId,
     control::{
         inbox::{Accept, Decline, Inbox, Received, WaitingOffer},
+        policy::Action,
         transfer::{RawPath, Transfer},
     },
     nouns::{
@@ -16,7 +17,10 @@ use sharekaro_proto::{
 
 use super::{record::Record, send::TRANSFER_LASTS_MS, table::not_found};
 use crate::{
-    engine::{Engine, clock},
+    engine::{
+        Engine, clock, key_words,
+        policy::{log::Decided, rule::PERSON},
+    },
     store::Durability,
 };
 
@@ -28,10 +32,11 @@ impl Engine {
     pub fn inbox(&self) -> Inbox {
         self.look(|state| {
             let incoming = || state.transfers.iter().map(|row| &row.record).filter(|record| record.direction == Direction::In);
-            let waiting = incoming().filter(|record| waits(record)).map(|record| WaitingOffer {
+            let waiting = incoming().filter(|record| waits(record) && record.judged).map(|record| WaitingOffer {
                 id: record.id,
                 peer: state.peers.label(&record.peer),
                 key: record.peer.short(),
+                words: key_words(&record.peer),
                 name: record.title.clone(),
                 files: record.files_total,
                 bytes: record.bytes_total,
@@ -39,52 +44,77 @@ impl Engine {
                 rule: record.rule.clone(),
                 note: record.note.clone(),
             });
-            let received = incoming().filter(|record| record.state == TransferState::Done).map(|record| Received {
-                id: record.id,
-                peer: state.peers.label(&record.peer),
-                at: clock::timestamp(record.changed_ms),
-                paths: record.placed.iter().map(|path| lossless(path.0.as_os_str().as_encoded_bytes())).collect(),
-            });
-            Inbox { waiting: waiting.collect(), received: received.collect::<Vec<_>>().into_iter().rev().collect() }
+            let came = incoming().filter(|record| record.state == TransferState::Done && !record.undone);
+            let mut received: Vec<Received> = came.map(|record| self.received(record, state.peers.label(&record.peer))).collect();
+            received.reverse();
+            Inbox { waiting: waiting.collect(), received }
         })
     }
 
-    /// A person takes an offer.
+    fn received(&self, record: &Record, peer: String) -> Received {
+        Received {
+            id: record.id,
+            peer,
+            at: clock::timestamp(record.changed_ms),
+            paths: record.placed.iter().map(|path| lossless(path.0.as_os_str().as_encoded_bytes())).collect(),
+            dir: RawPath(self.destination(record)),
+            files: record.files_done,
+            bytes: record.bytes_confirmed,
+            rule: record.rule.clone(),
+            quarantined: record.quarantined,
+        }
+    }
+
+    /// A person takes an offer, or lets out what lies in quarantine.
     ///
     /// # Errors
-    /// No such offer waits; the folder cannot be used, and then the offer still waits.
+    /// No such offer waits, and nothing of it lies in quarantine; the folder cannot be used, and then all is as before.
     pub async fn accept(&self, id: TransferId, accept: Accept) -> Result<Transfer, ErrorBody> {
+        if self.record(id).is_some_and(|record| lies_apart(&record)) {
+            return self.release(id, accept).await;
+        }
         self.waiting_offer(id)?;
         if let Some(RawPath(dir)) = accept.dir.clone() {
             let usable = tokio::task::spawn_blocking(move || usable_dir(&dir)).await;
             usable.unwrap_or_else(|_| Err(ErrorBody::new(ErrorCode::Unexpected, "looking at the folder was interrupted")))?;
         }
-        self.waiting_offer(id)?; // somebody else may have answered meanwhile
+        let record = self.waiting_offer(id)?; // somebody else may have answered meanwhile
         self.change_transfer(id, Durability::Durable, |row| {
             row.record.accepted = true;
-            row.record.destination.clone_from(&accept.dir);
+            row.record.judged = true;
+            if accept.dir.is_some() {
+                row.record.destination.clone_from(&accept.dir);
+            }
             row.record.expires_ms = Some(clock::now_ms() + TRANSFER_LASTS_MS);
             row.enter(TransferState::Active, Phase::Connecting);
         })
         .await?;
+        self.note_decision(by_person(&record, Action::Accept, ""));
         self.tell_progress(id);
         self.spawn_transfer(id);
         self.transfer(id)
     }
 
-    /// A person does not take an offer.
+    /// A person does not take an offer, or removes what lies in quarantine.
     ///
     /// # Errors
-    /// No such offer waits.
+    /// No such offer waits, and nothing of it lies in quarantine.
     pub async fn decline(&self, id: TransferId, decline: Decline) -> Result<Transfer, ErrorBody> {
+        if let Some(record) = self.record(id).filter(lies_apart) {
+            self.undo(id).await?;
+            self.note_decision(by_person(&record, Action::Decline, &decline.reason));
+            return self.transfer(id);
+        }
         let record = self.waiting_offer(id)?;
         let said: String = decline.reason.chars().take(REASON_MAX).collect();
         let message = if said.is_empty() { "the receiver did not want it".to_owned() } else { said };
         self.change_transfer(id, Durability::Durable, |row| {
+            row.record.judged = true;
             row.record.untold = true;
             row.enter_with(TransferState::Declined, Phase::Resting, ErrorBody::new(ErrorCode::Declined, message.clone()));
         })
         .await?;
+        self.note_decision(by_person(&record, Action::Decline, &decline.reason));
         tracing::info!(%id, peer = %self.label(record.peer), "declined");
         self.inner.jobs.of(id).wake();
         self.tell_the_end(id);
@@ -105,8 +135,20 @@ fn waits(record: &Record) -> bool {
     record.direction == Direction::In && !record.accepted && !record.state.ended()
 }
 
+/// Whether it lies in quarantine.
+pub(super) fn lies_apart(record: &Record) -> bool {
+    record.quarantined && record.state == TransferState::Done && !record.undone
+}
+
+/// A person's answer, for the log.
+pub(super) fn by_person<'a>(record: &Record, action: Action, reason: &str) -> Decided<'a> {
+    let what = format!("{}, {} files, {} bytes", record.title, record.files_total, record.bytes_total);
+    let note = if reason.is_empty() { what } else { format!("{what}: {reason}") };
+    Decided { peer: record.peer, rule: PERSON, action: action.word(), transfer: Some(record.id), note }
+}
+
 /// Makes the folder where it is missing, and tries whether it can be written to.
-fn usable_dir(dir: &Path) -> Result<(), ErrorBody> {
+pub(super) fn usable_dir(dir: &Path) -> Result<(), ErrorBody> {
     let unusable = |e: std::io::Error| {
         ErrorBody::new(ErrorCode::LocalFile, format!("cannot put files into {}: {e}", lossless(dir.as_os_str().as_encoded_bytes())))
             .hint("name another folder; the offer still waits")

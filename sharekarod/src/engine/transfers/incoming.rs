@@ -1,10 +1,11 @@
 //! The receiver's side of one transfer: wait for a yes, for the sender, for room; pull; store; send the receipt.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use sharekaro_proto::{
     ErrorBody, ErrorCode, TransferId,
     nouns::transfer::{Phase, TransferState},
+    wire::ChangeKind,
 };
 
 use super::{
@@ -12,6 +13,7 @@ use super::{
     outgoing::{rest, until},
     pull::{self, Stop},
     record::Record,
+    table::Row,
 };
 use crate::{
     engine::{Engine, clock},
@@ -53,6 +55,9 @@ pub async fn run(engine: Engine, id: TransferId) {
 /// Goes as far as it can right now and says how long to rest then. Cancelled when something changes.
 async fn step(engine: &Engine, record: &Record) -> Duration {
     let id = record.id;
+    if !record.judged {
+        return be_judged(engine, record).await;
+    }
     if !record.accepted {
         std::future::pending::<()>().await; // until a person answers, or it expires
     }
@@ -66,6 +71,9 @@ async fn step(engine: &Engine, record: &Record) -> Duration {
     let Some(session) = engine.open_session(&record.peer) else {
         return away(engine, record).await;
     };
+    if record.limit_here.is_some() {
+        engine.tell_change(id, ChangeKind::Limit).await; // a rule set it, or the sender was not there to hear it
+    }
     let stopped = tokio::select! {
         stopped = pull::run(engine, &session, id) => stopped,
         _ = session.closed() => Err(Stop::Lost),
@@ -74,6 +82,39 @@ async fn step(engine: &Engine, record: &Record) -> Duration {
         Ok(()) => Duration::ZERO,
         Err(stop) => stopped_by(engine, record, stop).await,
     }
+}
+
+/// A rule has to know the names of all files before anybody is asked: gets their list, which is judged and then received by.
+async fn be_judged(engine: &Engine, record: &Record) -> Duration {
+    let Some(session) = engine.open_session(&record.peer) else {
+        engine.session(record.peer).await;
+        return Duration::ZERO;
+    };
+    let paired = engine.look(|state| state.peers.get(&record.peer).is_some_and(|known| known.trust.paired()));
+    let manifest = match pull::manifest(engine, paired.then_some(&session), record).await {
+        Ok(manifest) => Some(Arc::new(manifest)),
+        Err(Stop::Lost) if !paired => None, // of a stranger no more is fetched than came with the offer
+        Err(Stop::Wait(why)) if why.code == ErrorCode::Integrity => {
+            engine.note_transfer(record.id, |row| senseless(row, &why)).await;
+            engine.tell_the_end(record.id);
+            return Duration::ZERO;
+        }
+        Err(_) => return AGAIN * 4,
+    };
+    match engine.judge_by_names(record.id, manifest).await {
+        Ok(()) => Duration::ZERO,
+        Err(why) => {
+            tracing::warn!(id = %record.id, "an offer cannot be judged: {}", why.message);
+            AGAIN * 4
+        }
+    }
+}
+
+/// What cannot be read cannot be judged.
+fn senseless(row: &mut Row, why: &ErrorBody) {
+    row.record.judged = true;
+    row.record.untold = true;
+    row.enter_with(TransferState::Declined, Phase::Resting, ErrorBody::new(ErrorCode::Declined, why.message.clone()));
 }
 
 /// There is no way to the sender: the others go on helping each other until it is back.

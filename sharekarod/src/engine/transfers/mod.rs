@@ -1,5 +1,6 @@
 //! Transfers: an offer's life to its end. The receiver pulls; the sender serves what it is asked for.
 
+mod aftermath;
 mod buffers;
 mod by_code;
 mod complete;

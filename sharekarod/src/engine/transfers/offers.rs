@@ -1,8 +1,10 @@
 //! An offer comes in: refused, declined, or recorded; then policy or a person answers.
 
+use std::sync::Arc;
+
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
-    control::transfer::RawPath,
+    control::{policy::Action, transfer::RawPath},
     nouns::{
         text::lossless,
         transfer::{Conflict, Direction, Phase, Priority, TransferState},
@@ -20,9 +22,20 @@ use super::{
 };
 use crate::{
     crash,
-    engine::{Engine, clock, peers::serve::Answer},
-    files::FileName,
+    engine::{
+        Engine, clock,
+        peers::serve::Answer,
+        pipes::taking::Turn,
+        policy::{
+            facts::{Folders, Names, Seeing},
+            judge::{Judgement, Verdict, judge},
+            log::Decided,
+            rule::{PERSON, ParsedRule},
+        },
+    },
+    files::{FileName, Manifest},
     net::Session,
+    store::{Durability, decisions::DecisionRow},
 };
 
 /// Offers of a peer that wait for an answer at once: a stranger gets few.
@@ -54,17 +67,21 @@ impl Engine {
         if let Err(why) = check(&offer) {
             return Answer::no(Status::Invalid, why);
         }
-        let verdict = match self.judge(peer) {
-            // the sender leaves it to our person what happens where a name is taken
-            Ok(Verdict::Accept) if offer.conflict == Conflict::Ask.word() => Verdict::Ask,
-            Ok(verdict) => verdict,
-            Err(answer) => return *answer,
+        if let Err(answer) = self.has_place_for(peer) {
+            return *answer;
+        }
+        let rules = self.look(|state| state.policy.all());
+        let _alone = self.one_offer_at_a_time(&rules).await;
+        let record = self.incoming_record(peer, key, &offer);
+        let judgement = match self.facts(&rules, peer, offer.bytes, offer.files).await {
+            Ok(facts) => judge(&rules, &facts),
+            Err(e) => return Answer::no(Status::Failed, e.message),
         };
-        // a client that waits for the next file of this peer said yes to it
-        let turn = if verdict != Verdict::Decline && offer.entries == 1 && offer.files == 1 { self.turn_of(peer).await } else { None };
-        let mut record = self.incoming_record(peer, key, &offer, if turn.is_some() { Verdict::Accept } else { verdict });
-        record.destination = turn.as_ref().map(|turn| RawPath(turn.dir.clone()));
-        match self.take_in(record, offer.manifest).await {
+        let (settled, turn) = match judgement {
+            Judgement::Verdict(verdict) => self.settle(record, verdict).await,
+            Judgement::NamesNeeded => (Settled::Later(record), None),
+        };
+        match self.take_in(settled, offer.manifest).await {
             Ok(id) => {
                 if let Some(turn) = turn {
                     self.your_turn(turn, id);
@@ -75,9 +92,9 @@ impl Engine {
         }
     }
 
-    /// What to do with an offer of this peer.
-    fn judge(&self, peer: DeviceId) -> Result<Verdict, Box<Answer>> {
-        self.look(|state| {
+    /// Whether another offer of this peer may wait, or come in, here.
+    fn has_place_for(&self, peer: DeviceId) -> Result<(), Box<Answer>> {
+        let full = self.look(|state| {
             let trust = state.peers.get(&peer).map_or(Trust::Unknown, |known| known.trust);
             let open = || {
                 state
@@ -88,27 +105,97 @@ impl Engine {
             };
             let waiting = open().filter(|record| !record.accepted).count();
             let limit = if trust.paired() { WAITING_MAX_PAIRED } else { WAITING_MAX_STRANGER };
-            if waiting >= limit || open().count() >= OPEN_MAX {
-                return Err(Box::new(Answer::no(Status::Busy, "too many offers wait here already")));
-            }
-            Ok(match trust {
-                Trust::Accept => Verdict::Accept,
-                Trust::Decline | Trust::Blocked => Verdict::Decline,
-                Trust::Ask | Trust::Unknown | Trust::Pending | Trust::Changed => Verdict::Ask,
-            })
-        })
+            waiting >= limit || open().count() >= OPEN_MAX
+        });
+        if !full {
+            return Ok(());
+        }
+        self.note_refusal(peer, "too many of its offers wait here already");
+        Err(Box::new(Answer::no(Status::Busy, "too many offers wait here already")))
     }
 
-    fn incoming_record(&self, peer: DeviceId, key: TransferKey, offer: &Offer, verdict: Verdict) -> Record {
+    /// What a verdict means for an offer that is not recorded yet, and whose turn it is to take it.
+    async fn settle(&self, record: Record, mut verdict: Verdict) -> (Settled, Option<Turn>) {
+        let turn = self.turn_for(&record, &mut verdict).await;
+        let mut row = Row::of(record);
+        settle(&mut row, &verdict, &self.folders(), self.offer_lasts_ms());
+        (Settled::Now(row.record, verdict), turn)
+    }
+
+    /// The turn of a client that waits for the next file of this peer, and by that said yes to it.
+    async fn turn_for(&self, record: &Record, verdict: &mut Verdict) -> Option<Turn> {
+        if verdict.action == Action::Decline || record.entries != 1 || record.files_total != 1 {
+            return None;
+        }
+        let turn = self.turn_of(record.peer).await?;
+        *verdict = Verdict {
+            rule: PERSON.to_owned(),
+            action: Action::Accept,
+            dir: Some(turn.dir.clone()),
+            conflict: Some(Conflict::Rename),
+            run: Vec::new(),
+            why: "somebody waits for the next file of this peer".to_owned(),
+            ..verdict.clone()
+        };
+        Some(turn)
+    }
+
+    /// Judges an offer that was taken in without a verdict, as rules have to know the names of its files: they are in its
+    /// manifest, if that was to be had.
+    pub(super) async fn judge_by_names(&self, id: TransferId, manifest: Option<Arc<Manifest>>) -> Result<(), ErrorBody> {
+        let Some(record) = self.record(id) else { return Ok(()) };
+        let rules = self.look(|state| state.policy.all());
+        let _alone = self.one_offer_at_a_time(&rules).await;
+        let mut facts = self.facts(&rules, record.peer, record.bytes_total, record.files_total).await?;
+        facts.names = Names::Withheld;
+        if let Some(manifest) = manifest {
+            let looked_at = Arc::clone(&rules);
+            let seen = tokio::task::spawn_blocking(move || names_of(&manifest, &looked_at));
+            let interrupted = |_| Err(ErrorBody::new(ErrorCode::Unexpected, "looking at the names was interrupted"));
+            facts.names = seen.await.unwrap_or_else(interrupted)?;
+        }
+        let Judgement::Verdict(verdict) = judge(&rules, &facts) else { return Ok(()) };
+        self.settle_later(record, verdict).await
+    }
+
+    /// Gives an offer that is recorded already its verdict, unless a person was faster.
+    pub(super) async fn settle_later(&self, record: Record, mut verdict: Verdict) -> Result<(), ErrorBody> {
+        let id = record.id;
+        let turn = self.turn_for(&record, &mut verdict).await;
+        let (folders, lasts) = (self.folders(), self.offer_lasts_ms());
+        let open = |row: &Row| !row.record.judged && !row.record.state.ended();
+        self.change_transfer(id, Durability::Soon, |row| {
+            if open(row) {
+                settle(row, &verdict, &folders, lasts);
+                row.record.untold = row.record.state.ended();
+            }
+        })
+        .await?;
+        if let Some(turn) = turn {
+            self.your_turn(turn, id);
+        }
+        self.note_decision(decided(&record, &verdict));
+        self.inner.jobs.of(id).wake();
+        self.tell_progress(id);
+        self.tell_the_end(id);
+        Ok(())
+    }
+
+    /// How long an offer waits for a person, in milliseconds.
+    fn offer_lasts_ms(&self) -> i64 {
+        i64::try_from(self.config().offer_expiry.as_millis()).unwrap_or(TRANSFER_LASTS_MS)
+    }
+
+    /// An offer as it is before anybody judged it.
+    fn incoming_record(&self, peer: DeviceId, key: TransferKey, offer: &Offer) -> Record {
         let now = clock::now_ms();
-        let waits = i64::try_from(self.config().offer_expiry.as_millis()).unwrap_or(TRANSFER_LASTS_MS);
-        let mut row = Row::of(Record {
+        Record {
             id: TransferId(0),
             key,
             set: key,
             direction: Direction::In,
             peer,
-            state: TransferState::Queued,
+            state: TransferState::Offered,
             title: title(offer),
             note: offer.note.chars().take(TEXT_MAX).collect(),
             bytes_total: offer.bytes,
@@ -132,31 +219,39 @@ impl Engine {
             priority: Priority::from_word(&offer.priority).unwrap_or(Priority::Normal),
             paused_here: false,
             paused_there: offer.paused,
-            accepted: verdict == Verdict::Accept,
-            rule: "default".to_owned(),
+            accepted: false,
+            rule: String::new(),
+            judged: false,
+            quarantined: false,
+            undone: false,
+            run: Vec::new(),
             untold: false,
             scanned: false,
             created_ms: now,
             changed_ms: now,
-            expires_ms: Some(now + if verdict == Verdict::Ask { waits } else { TRANSFER_LASTS_MS }),
-        });
-        match verdict {
-            Verdict::Accept => row.enter(TransferState::Active, Phase::Connecting),
-            Verdict::Ask => row.enter(TransferState::Offered, Phase::Asking),
-            Verdict::Decline => row.enter_with(
-                TransferState::Declined,
-                Phase::Resting,
-                ErrorBody::new(ErrorCode::Declined, "this device does not take files from you"),
-            ),
+            expires_ms: Some(now + self.offer_lasts_ms()),
         }
-        row.record
     }
 
-    async fn take_in(&self, record: Record, manifest: Vec<u8>) -> Result<TransferId, ErrorBody> {
+    async fn take_in(&self, settled: Settled, manifest: Vec<u8>) -> Result<TransferId, ErrorBody> {
+        let (record, decision) = match settled {
+            Settled::Now(record, verdict) => {
+                let row = self.decision_row(decided(&record, &verdict));
+                (record, Some(row))
+            }
+            Settled::Later(record) => (record, None),
+        };
         let kept = record.clone();
-        let id = self.store().write(crate::store::Durability::Soon, move |t| crate::store::transfers::insert(t, &kept)).await?;
+        let recorded = self.store().write(Durability::Soon, move |t| {
+            let id = crate::store::transfers::insert(t, &kept)?;
+            if let Some(row) = decision {
+                crate::store::decisions::add(t, &DecisionRow { transfer: Some(id), ..row })?;
+            }
+            Ok(id)
+        });
+        let id = recorded.await?;
         crash::point("offer-kept");
-        tracing::info!(%id, peer = %self.label(record.peer), files = record.files_total, bytes = record.bytes_total, state = %record.state, "an offer");
+        tracing::info!(%id, peer = %self.label(record.peer), files = record.files_total, bytes = record.bytes_total, state = %record.state, rule = record.rule, "an offer");
         let ended = record.state.ended();
         self.update(|state| state.transfers.insert(Record { id, ..record }));
         if !ended {
@@ -200,18 +295,65 @@ impl Engine {
         }
     }
 
-    /// Where a transfer's files go: where a person said, else the inbox.
+    /// Where a transfer's files go: where a person or a rule said, else the inbox.
     pub(crate) fn destination(&self, record: &Record) -> std::path::PathBuf {
         record.destination.as_ref().map_or_else(|| self.config().inbox_dir.clone(), |RawPath(path)| path.clone())
     }
 }
 
-/// What is done with an offer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Verdict {
-    Accept,
-    Ask,
-    Decline,
+/// An offer that is about to be recorded.
+enum Settled {
+    /// With its verdict.
+    Now(Record, Verdict),
+    /// Its verdict follows when the names of its files are known.
+    Later(Record),
+}
+
+/// What a verdict means for an offer. An offer that waits for a person waits so many milliseconds.
+fn settle(row: &mut Row, verdict: &Verdict, folders: &Folders, lasts_ms: i64) {
+    let record = &mut row.record;
+    let asks = record.conflict == Some(Conflict::Ask) && verdict.conflict.is_none();
+    let action = match verdict.action {
+        // the sender leaves it to our person what happens where a name is taken
+        Action::Accept if asks => Action::Ask,
+        action => action,
+    };
+    record.judged = true;
+    record.rule.clone_from(&verdict.rule);
+    record.run.clone_from(&verdict.run);
+    record.limit_here = verdict.rate;
+    record.quarantined = action == Action::Quarantine;
+    record.destination = if record.quarantined { Some(folders.of(verdict.dir.as_ref(), action)) } else { verdict.dir.clone() }.map(RawPath);
+    record.conflict = if record.quarantined { verdict.conflict } else { verdict.conflict.or(record.conflict) };
+    record.accepted = matches!(action, Action::Accept | Action::Quarantine);
+    record.expires_ms = Some(record.created_ms + if action == Action::Ask { lasts_ms } else { TRANSFER_LASTS_MS });
+    match action {
+        Action::Accept | Action::Quarantine => row.enter(TransferState::Active, Phase::Connecting),
+        Action::Ask => row.enter(TransferState::Offered, Phase::Asking),
+        Action::Decline => row.enter_with(
+            TransferState::Declined,
+            Phase::Resting,
+            ErrorBody::new(ErrorCode::Declined, "this device does not take such files from you"),
+        ),
+    }
+}
+
+/// A verdict, for the log.
+fn decided<'a>(record: &Record, verdict: &'a Verdict) -> Decided<'a> {
+    let note = format!("{}, {} files, {} bytes: {}", record.title, record.files_total, record.bytes_total, verdict.why);
+    Decided { peer: record.peer, rule: &verdict.rule, action: verdict.action.word(), transfer: Some(record.id), note }
+}
+
+fn names_of(manifest: &Manifest, rules: &[Arc<ParsedRule>]) -> Result<Names, ErrorBody> {
+    let mut seeing = Seeing::new(rules);
+    for item in manifest.iter_from(1) {
+        let (_, item) =
+            item.map_err(|e| ErrorBody::new(ErrorCode::Integrity, format!("the sender's list of files makes no sense: {e}")))?;
+        if !item.is_folder() {
+            seeing.see(item.name.as_bytes());
+        }
+    }
+    Ok(seeing.done())
 }
 
 fn title(offer: &Offer) -> String {

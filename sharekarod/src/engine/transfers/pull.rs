@@ -37,7 +37,7 @@ use crate::{
     crash,
     engine::Engine,
     files::{
-        self, Manifest, Staging,
+        self, Manifest, ManifestError, Staging,
         cage::Tally,
         manifest::{Intake, Totals},
     },
@@ -59,6 +59,9 @@ const DEAD: Duration = Duration::from_secs(30);
 
 /// So many bytes on the line are more than what only keeps it alive.
 const NEWS: u64 = 16 << 10;
+
+/// The right to execute, of anybody: what lies in quarantine has none.
+const EXECUTE: u32 = 0o111;
 
 /// Why a pull stopped before its end.
 pub enum Stop {
@@ -138,7 +141,11 @@ pub async fn run(engine: &Engine, session: &Session, id: TransferId) -> Result<(
 
 /// Everything that bytes need to arrive; from here on the transfer is active.
 pub async fn prepare(engine: &Engine, session: Option<&Session>, record: &Record) -> Result<Fetch, Stop> {
-    let manifest = Arc::new(manifest(engine, session, record).await?);
+    let mut manifest = manifest(engine, session, record).await?;
+    if record.quarantined {
+        manifest.files_lose(EXECUTE);
+    }
+    let manifest = Arc::new(manifest);
     let destination = engine.destination(record);
     make_dir(destination.clone()).await?;
     let (staging, tally) = open_staging(engine, record, manifest).await?;
@@ -166,8 +173,9 @@ pub async fn prepare(engine: &Engine, session: Option<&Session>, record: &Record
     })
 }
 
-/// The manifest: from the offer, from an earlier pull, or page by page from the sender.
-async fn manifest(engine: &Engine, session: Option<&Session>, record: &Record) -> Result<Manifest, Stop> {
+/// The manifest: from the offer, from an earlier pull, or page by page from the sender. What was judged is what comes:
+/// it is on the disk before it is returned.
+pub async fn manifest(engine: &Engine, session: Option<&Session>, record: &Record) -> Result<Manifest, Stop> {
     let path = manifest_path(engine, record);
     let offered = Totals { bytes: record.bytes_total, files: record.files_total, entries: record.entries };
     let inline = engine.inner.jobs.of(record.id).inline_manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
@@ -175,9 +183,9 @@ async fn manifest(engine: &Engine, session: Option<&Session>, record: &Record) -
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(|e| local(format!("cannot make {}: {e}", dir.display())))?;
         }
-        let mut intake = Intake::open(&path, offered).map_err(|e| refuse(&e))?;
+        let mut intake = Intake::open(&path, offered).map_err(unread)?;
         if let Some(page) = inline.filter(|_| intake.next() == 1) {
-            intake.append(&page).map_err(|e| refuse(&e))?;
+            intake.append(&page).map_err(unread)?;
         }
         Ok(intake)
     })
@@ -191,10 +199,10 @@ async fn manifest(engine: &Engine, session: Option<&Session>, record: &Record) -
         if page.is_empty() {
             return Err(refuse(&"the sender has no more entries than these, and offered more"));
         }
-        intake = blocking(move || intake.append(&page).map_err(|e| refuse(&e)).map(|_| intake)).await?;
+        intake = blocking(move || intake.append(&page).map_err(unread).map(|_| intake)).await?;
         crash::point("manifest-page-kept");
     }
-    blocking(move || intake.finish().map_err(|e| refuse(&e))).await
+    blocking(move || intake.finish().map_err(unread)).await
 }
 
 fn manifest_path(engine: &Engine, record: &Record) -> PathBuf {
@@ -363,10 +371,12 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
     engine.write_receipt(record, cage).await?;
     crash::point("receipt-written");
     let placed: Vec<RawPath> = placed.into_iter().map(|it| RawPath(it.path)).collect();
+    let destination = engine.destination(record);
     let nothing = record.files_total == 1 && skipped.iter().any(|it| it.reason.counts());
     engine
         .change_transfer(record.id, Durability::Durable, |row| {
             row.record.placed.clone_from(&placed);
+            row.record.destination = Some(RawPath(destination.clone())); // the inbox may be another one some day
             row.record.skipped.clone_from(&skipped);
             row.record.skipped_entries = skipped_entries.iter().take(SKIPPED_TOLD_MAX).copied().collect();
             row.record.untold = true;
@@ -383,7 +393,10 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
     tracing::info!(id = %record.id, peer = %engine.label(record.peer), bytes = record.bytes_total, "received");
     engine.tell_the_end(record.id);
     engine.share_placed(record.id).await;
-    engine.remember_contents(listing_path(engine, record), engine.destination(record)).await;
+    engine.run_after(record.id);
+    if !record.quarantined {
+        engine.remember_contents(listing_path(engine, record), engine.destination(record)).await;
+    }
     Ok(())
 }
 
@@ -446,6 +459,14 @@ pub fn granted(reply: Reply) -> Result<Reply, Stop> {
 
 fn local(message: String) -> Stop {
     Stop::Wait(ErrorBody::new(ErrorCode::LocalFile, message).hint("it goes on by itself when it can"))
+}
+
+/// A manifest that is not to be had: our disk, or the sender's fault.
+fn unread(error: ManifestError) -> Stop {
+    match error {
+        ManifestError::Io { .. } => files::Error::from(error).into(),
+        error => refuse(&error),
+    }
 }
 
 fn refuse(why: &dyn std::fmt::Display) -> Stop {

@@ -15,12 +15,14 @@ impl Engine {
     pub(crate) fn sweep(&self) {
         let (ended, cages, sets) = self.look(|state| {
             let all = || state.transfers.iter().map(|row| &row.record);
+            // what lies in quarantine may be on its way out, through a cage of its own
             let ended: Vec<(PathBuf, TransferKey)> = all()
-                .filter(|record| record.state.ended())
+                .filter(|record| record.state.ended() && !record.quarantined)
                 .filter_map(|record| Some((record.staging.as_ref()?.0.clone(), record.key)))
                 .collect();
             let open = || all().filter(|record| !record.state.ended());
-            let cages: HashSet<TransferKey> = open().filter(|record| record.direction == Direction::In).map(|record| record.key).collect();
+            let kept = || all().filter(|record| !record.state.ended() || record.quarantined);
+            let cages: HashSet<TransferKey> = kept().filter(|record| record.direction == Direction::In).map(|record| record.key).collect();
             let sets: HashSet<String> =
                 open().filter(|record| record.direction == Direction::Out).map(|record| record.set.to_string()).collect();
             (ended, cages, sets)

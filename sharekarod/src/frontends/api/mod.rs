@@ -13,6 +13,7 @@ mod net;
 mod pairing;
 mod peers;
 mod pipes;
+mod policy;
 mod status;
 mod transfers;
 
@@ -147,6 +148,11 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(net::packets))
         .routes(each!(net::begin_capture))
         .routes(each!(net::capture, net::end_capture))
+        .routes(each!(inbox::undo))
+        .routes(each!(policy::rules, policy::add))
+        .routes(each!(policy::remove))
+        .routes(each!(policy::test))
+        .routes(each!(policy::log))
 }
 
 /// The description of the API as it is committed.

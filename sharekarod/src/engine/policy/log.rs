@@ -1,0 +1,107 @@
+//! The log of what was decided about peers, by rules and by people. What cannot be written there is in the daemon's log.
+
+use std::sync::atomic::Ordering;
+
+use sharekaro_proto::{
+    DeviceId, ErrorBody, TransferId,
+    control::policy::{Decision, Decisions, LogQuery},
+};
+
+use super::rule::{DEFAULT, PERSON};
+use crate::{
+    engine::{Engine, clock},
+    store::{self, Durability, decisions::DecisionRow},
+};
+
+/// So many are shown unless another number is asked for.
+const SHOWN: u64 = 100;
+
+/// The longest note, in characters: part of it may be a peer's.
+const NOTE_MAX: usize = 300;
+
+/// Refusals are written down so far apart, in milliseconds.
+const REFUSALS_APART_MS: i64 = 10_000;
+
+/// Something that was decided.
+pub(crate) struct Decided<'a> {
+    /// About whom.
+    pub peer: DeviceId,
+    /// By which rule, or `person`.
+    pub rule: &'a str,
+    /// What.
+    pub action: &'a str,
+    /// About which transfer.
+    pub transfer: Option<TransferId>,
+    /// The rest, for people.
+    pub note: String,
+}
+
+impl Engine {
+    /// What was decided, as it is kept.
+    pub(crate) fn decision_row(&self, decided: Decided<'_>) -> DecisionRow {
+        let (label, stranger) = self.look(|state| {
+            let paired = state.peers.get(&decided.peer).is_some_and(|known| known.trust.paired() || known.blocked_from.is_some());
+            (state.peers.label(&decided.peer), !paired)
+        });
+        DecisionRow {
+            at_ms: clock::now_ms(),
+            peer: decided.peer,
+            label,
+            stranger,
+            rule: decided.rule.to_owned(),
+            action: decided.action.to_owned(),
+            transfer: decided.transfer,
+            note: decided.note.chars().take(NOTE_MAX).collect(),
+        }
+    }
+
+    /// Writes down what was decided.
+    pub(crate) fn note_decision(&self, decided: Decided<'_>) {
+        let row = self.decision_row(decided);
+        let store = self.store().clone();
+        self.spawn(async move {
+            if let Err(e) = store.write(Durability::Soon, move |t| store::decisions::add(t, &row)).await {
+                tracing::warn!("a decision was not written down: {e}");
+            }
+        });
+    }
+
+    /// Writes down that somebody was turned away: at most once in a while, or a flood would be a flood of writes.
+    pub(crate) fn note_refusal(&self, peer: DeviceId, why: &str) {
+        let (now, last) = (clock::now_ms(), &self.inner.policy.refused_ms);
+        if now - last.load(Ordering::Relaxed) >= REFUSALS_APART_MS {
+            last.store(now, Ordering::Relaxed);
+            self.note_decision(Decided { peer, rule: DEFAULT, action: "refuse", transfer: None, note: why.to_owned() });
+        }
+    }
+
+    /// Writes down that a device uses the name of a paired one with another key.
+    pub(crate) fn note_changed_key(&self, peer: DeviceId) {
+        let note = format!("another key, {peer}, uses the name of a paired device");
+        self.note_decision(Decided { peer, rule: DEFAULT, action: "key_changed", transfer: None, note });
+    }
+
+    /// Writes down what a person decided about a peer.
+    pub(crate) fn note_person(&self, peer: DeviceId, action: &str, note: impl Into<String>) {
+        self.note_decision(Decided { peer, rule: PERSON, action, transfer: None, note: note.into() });
+    }
+
+    /// The last decisions, oldest first.
+    ///
+    /// # Errors
+    /// The database.
+    pub async fn policy_log(&self, query: LogQuery) -> Result<Decisions, ErrorBody> {
+        let limit = query.limit.unwrap_or(SHOWN);
+        let rows = self.store().read(move |c| store::decisions::last(c, limit)).await?;
+        let decision = |row: DecisionRow| Decision {
+            at: clock::timestamp(row.at_ms),
+            peer: row.label,
+            key: row.peer.short(),
+            rule: row.rule,
+            action: row.action,
+            transfer: row.transfer,
+            note: row.note,
+        };
+        Ok(Decisions { decisions: rows.into_iter().map(decision).collect() })
+    }
+}
