@@ -13,6 +13,7 @@ mod messages;
 mod mistakes;
 mod pairing;
 mod places;
+mod policy;
 mod socket;
 mod sources;
 mod unit;

@@ -10,5 +10,7 @@ mod discovery;
 mod disks;
 mod doctor;
 mod kills;
+mod messages;
+mod policy;
 mod strangers;
 mod trust;
