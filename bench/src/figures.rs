@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use sharekaro_tests::{Host, MIB, digest, on_a_dark_lan, pair, until};
 
 use crate::{
+    messages,
     reference::Reference,
     table::{Figure, Goal, table},
 };
@@ -25,6 +26,7 @@ pub(crate) struct Sizes {
     big: u64,
     settle: Duration,
     idle: Duration,
+    messages: messages::Sizes,
 }
 
 impl Sizes {
@@ -36,10 +38,18 @@ impl Sizes {
         big: 4096 * MIB,
         settle: Duration::from_secs(15),
         idle: Duration::from_secs(30),
+        messages: messages::Sizes { rounds: 200, waiting: 1_000, history: 100_000 },
     };
     /// Only to see that the bench works.
-    pub(crate) const SMOKE: Self =
-        Self { rounds: 1, file: 32 * MIB, small_rounds: 3, big: 64 * MIB, settle: Duration::from_secs(1), idle: Duration::from_secs(2) };
+    pub(crate) const SMOKE: Self = Self {
+        rounds: 1,
+        file: 32 * MIB,
+        small_rounds: 3,
+        big: 64 * MIB,
+        settle: Duration::from_secs(1),
+        idle: Duration::from_secs(2),
+        messages: messages::Sizes { rounds: 5, waiting: 50, history: 2_000 },
+    };
 }
 
 /// Runs all of them and prints the table.
@@ -54,6 +64,8 @@ pub(crate) fn all(sizes: &Sizes) -> Result<()> {
         figures.extend(one_kib(sizes, alice)?);
         figures.extend(one_file(sizes, alice, bob)?);
         figures.extend(memory(sizes, alice, bob)?);
+        step(&format!("{} messages to a peer that is off, {} searched", sizes.messages.waiting, sizes.messages.history));
+        figures.extend(messages::all(&sizes.messages, alice, bob)?); // last, as bob is off afterwards
         Ok(())
     })?;
     println!(

@@ -5,6 +5,7 @@
 //! ours, as a machine is never the same from one minute to the next.
 
 mod figures;
+mod messages;
 mod reference;
 mod table;
 
