@@ -211,9 +211,16 @@ fn write(
         serde_json::to_writer(&mut out, &file).map_err(io::Error::from)?;
     }
     write!(out, "],\"signature\":\"{}\"}}", HEXLOWER.encode(&sign(&digest.finish())))?;
-    out.into_inner().map_err(io::IntoInnerError::into_error)?;
-    std::fs::rename(&partial, path)?;
-    Ok(())
+    let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+    Ok(settle(&file, &partial, path)?)
+}
+
+/// Gives a receipt its name, durably: the end of its transfer is kept next, and without it nobody believes that end.
+fn settle(file: &File, partial: &Path, path: &Path) -> io::Result<()> {
+    std::fs::rename(partial, path)?;
+    // Renamed first, one sync is enough for both on most file systems, and the folder's costs nothing then.
+    file.sync_all()?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 /// The files of a transfer that are here, with their hashes.
@@ -242,7 +249,8 @@ fn keep(path: &Path, text: &[u8], from: DeviceId, to: DeviceId) -> Result<(), Er
         std::fs::create_dir_all(dir).map_err(unkept)?;
     }
     let partial = path.with_extension("part");
-    std::fs::write(&partial, text).and_then(|()| std::fs::rename(&partial, path)).map_err(unkept)
+    let written = File::create(&partial).and_then(|mut file| file.write_all(text).map(|()| file));
+    written.and_then(|file| settle(&file, &partial, path)).map_err(unkept)
 }
 
 /// Sizes and hashes of the files of a receipt that is kept here, in its order.
