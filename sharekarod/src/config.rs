@@ -11,7 +11,14 @@ use std::{
 
 use clap::Parser;
 use serde::{Deserialize, Serialize};
-use sharekaro_proto::{control::policy::Rule, nouns::amount::Amount, wire::NAME_MAX};
+use sharekaro_proto::{
+    control::policy::Rule,
+    nouns::{
+        amount::Amount,
+        hours::{Hours, TimeOfDay},
+    },
+    wire::NAME_MAX,
+};
 
 /// The UDP port of a daemon that was told no other.
 pub const DEFAULT_PORT: u16 = 47810;
@@ -127,6 +134,9 @@ pub struct Told {
     /// Bytes a second from all peers together (default: no limit)
     #[arg(long, env = "SHAREKARO_DOWNLOAD_LIMIT")]
     download_limit: Option<String>,
+    /// Other limits at other hours; only in the file.
+    #[arg(skip)]
+    limit: Option<Vec<ToldLimit>>,
     /// Watch the network: counters, anomalies, captures (default: true)
     #[arg(long, env = "SHAREKARO_NET")]
     net: Option<bool>,
@@ -144,6 +154,35 @@ pub struct Told {
     #[arg(long, env = "SHAREKARO_CONFIG")]
     #[serde(skip)]
     config: Option<PathBuf>,
+}
+
+/// A `[[limit]]` of the file. What it does not name stays as at other hours.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+struct ToldLimit {
+    hours: Hours,
+    upload: Option<String>,
+    download: Option<String>,
+}
+
+/// What the limits are at certain hours. `None` within: as at other hours; `Some(None)`: no limit.
+#[derive(Serialize, Debug, Clone, PartialEq, Eq)]
+pub struct HourlyLimit {
+    /// When, in local time.
+    pub hours: Hours,
+    /// Bytes a second to all peers together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upload: Option<Option<u64>>,
+    /// Bytes a second from all peers together.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub download: Option<Option<u64>>,
+}
+
+impl ToldLimit {
+    fn parse(self) -> Result<HourlyLimit, Error> {
+        let read = |key, text: Option<String>| text.map(|text| rate(key, &text)).transpose();
+        Ok(HourlyLimit { hours: self.hours, upload: read("limit.upload", self.upload)?, download: read("limit.download", self.download)? })
+    }
 }
 
 /// How the sender of bytes reacts to loss.
@@ -191,6 +230,8 @@ pub struct Config {
     pub upload_limit: Option<u64>,
     /// Bytes a second from all peers together.
     pub download_limit: Option<u64>,
+    /// Other limits at other hours; of those that name the hour, the first counts.
+    pub limits: Vec<HourlyLimit>,
     /// Whether the network is watched.
     pub net: bool,
     /// So long an interface is watched before its traffic can be an anomaly.
@@ -242,6 +283,7 @@ impl Config {
             clipboard: told.clipboard.or(file.clipboard).unwrap_or(false),
             upload_limit: told.upload_limit.or(file.upload_limit).map(|text| rate("upload_limit", &text)).transpose()?.flatten(),
             download_limit: told.download_limit.or(file.download_limit).map(|text| rate("download_limit", &text)).transpose()?.flatten(),
+            limits: file.limit.unwrap_or_default().into_iter().map(ToldLimit::parse).collect::<Result<_, _>>()?,
             net: told.net.or(file.net).unwrap_or(true),
             net_warmup: net_warmup.map_or(Ok(NET_WARMUP), |text| duration("net_warmup", &text))?,
             quarantine_dir: absolute("quarantine_dir", told.quarantine_dir.or(file.quarantine_dir), || state_dir.join("quarantine"))?,
@@ -251,6 +293,13 @@ impl Config {
             told: flags,
             home: home.home,
         })
+    }
+
+    /// Bytes a second to and from all peers together, at this time of the day.
+    pub fn limits_at(&self, time: TimeOfDay) -> (Option<u64>, Option<u64>) {
+        let now = || self.limits.iter().filter(|limit| limit.hours.contains(time));
+        let upload = now().find_map(|limit| limit.upload).unwrap_or(self.upload_limit);
+        (upload, now().find_map(|limit| limit.download).unwrap_or(self.download_limit))
     }
 
     /// The configuration for the same flags and variables and what the file says now.
@@ -414,6 +463,27 @@ mod tests {
         let error = read(&path, false).unwrap_err().to_string();
 
         assert!(error.contains("prot") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn limits_of_the_hour_go_before_the_others_and_the_first_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let file = "upload_limit = \"8M\"\n\n[[limit]]\nhours = \"08:00-18:00\"\nupload = \"1M\"\ndownload = \"2M\"\n\n[[limit]]\nhours = \"17:00-02:00\"\nupload = \"none\"\n";
+        let read = |text: &str| {
+            fs::write(&path, text).unwrap();
+            Config::new(Told::try_parse_from(["sharekarod", "--config", path.to_str().unwrap()]).unwrap())
+        };
+        let config = read(file).unwrap();
+        let at = |time: &str| config.limits_at(time.parse().unwrap());
+
+        assert_eq!(at("08:00"), (Some(1 << 20), Some(2 << 20)));
+        assert_eq!(at("17:30"), (Some(1 << 20), Some(2 << 20)), "the first counts");
+        assert_eq!(at("18:00"), (None, None));
+        assert_eq!(at("02:00"), (Some(8 << 20), None));
+        for bad in ["[[limit]]\nhours = \"8-18\"\n", "[[limit]]\nupload = \"1M\"\n", "[[limit]]\nhours = \"08:00-18:00\"\nrate = 5\n"] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

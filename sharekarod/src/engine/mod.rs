@@ -128,6 +128,7 @@ impl Engine {
         }
         self.spawn(peers::connect::accept_sessions(self.clone(), endpoint));
         self.connect_to_known_peers();
+        self.spawn(self.clone().keep_schedule());
         self.resume_transfers();
         self.sweep();
         self.sweep_spool();

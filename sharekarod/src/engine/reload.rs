@@ -21,9 +21,8 @@ impl Engine {
         }
         self.unwarn("bad_configuration");
         let (config, need_a_start) = self.config().follow(new);
-        self.inner.jobs.upload.set(config.upload_limit);
-        self.inner.jobs.download.set(config.download_limit);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
+        self.schedule_changed();
         if need_a_start.is_empty() {
             return self.unwarn("restart_needed");
         }

@@ -13,6 +13,7 @@ mod pieces;
 mod recent;
 mod room;
 pub mod source;
+mod spinning;
 pub mod xattr;
 
 #[cfg(test)]
@@ -25,3 +26,4 @@ pub use name::{FileName, NAME_BYTES_MAX, NameError};
 pub use pieces::{PIECE_BYTES, RootBuilder, Value, is_zero, piece_count, piece_len, piece_range, piece_value, root, zero_value};
 pub use room::Room;
 pub use source::{HashKey, Piece, SourceError, SourceTree};
+pub use spinning::spinning_disk;

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use sharekaro_proto::{
     ErrorBody, ErrorCode, TransferId,
-    nouns::transfer::{Phase, TransferState},
+    nouns::transfer::{Phase, Priority, TransferState},
     wire::ChangeKind,
 };
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     crowd,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     engine::{Engine, clock},
+    files,
     store::Durability,
 };
 
@@ -32,6 +34,9 @@ const DRAIN_LOOKS: u32 = 20;
 
 /// So few bytes in that time are not those of a transfer.
 const DRAINED: u64 = 16 << 10;
+
+/// From so many bytes on a transfer waits for its turn at a disk that spins. Smaller ones are over before it matters.
+const TAKES_TURNS: u64 = 64 << 20;
 
 /// Runs until the transfer ends.
 pub async fn run(engine: Engine, id: TransferId) {
@@ -74,6 +79,7 @@ async fn step(engine: &Engine, record: &Record) -> Duration {
     if record.limit_here.is_some() {
         engine.tell_change(id, ChangeKind::Limit).await; // a rule set it, or the sender was not there to hear it
     }
+    let _turn = turn(engine, record).await;
     let stopped = tokio::select! {
         stopped = pull::run(engine, &session, id) => stopped,
         _ = session.closed() => Err(Stop::Lost),
@@ -115,6 +121,21 @@ fn senseless(row: &mut Row, why: &ErrorBody) {
     row.record.judged = true;
     row.record.untold = true;
     row.enter_with(TransferState::Declined, Phase::Resting, ErrorBody::new(ErrorCode::Declined, why.message.clone()));
+}
+
+/// A turn at the disk, waited for where that spins and this is not one of the transfers that pass by.
+async fn turn(engine: &Engine, record: &Record) -> Option<OwnedSemaphorePermit> {
+    if record.bytes_total < TAKES_TURNS || record.priority == Priority::High {
+        return None;
+    }
+    let destination = engine.destination(record);
+    let disk = tokio::task::spawn_blocking(move || files::spinning_disk(&destination)).await.ok()??;
+    let turns = engine.inner.jobs.turns(disk);
+    if let Ok(turn) = Arc::clone(&turns).try_acquire_owned() {
+        return Some(turn);
+    }
+    enter(engine, record.id, TransferState::Active, Phase::Resting).await;
+    turns.acquire_owned().await.ok()
 }
 
 /// There is no way to the sender: the others go on helping each other until it is back.

@@ -14,6 +14,7 @@ use super::{
     crowd::Shares,
     gauge::{Cpu, Gauge},
     limiter::Limiter,
+    schedule::Schedule,
     sources::Source,
 };
 use crate::config::Config;
@@ -37,6 +38,9 @@ pub struct Jobs {
     reserved: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
     /// What is shared with other receivers.
     pub shares: Shares,
+    /// When the limits change.
+    pub schedule: Schedule,
+    turns: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
     /// To all peers together.
     pub upload: Limiter,
     /// From all peers together.
@@ -81,6 +85,8 @@ impl Jobs {
             buffers: Arc::default(),
             searches: Semaphore::new(SEARCHES),
             shares: Shares::default(),
+            schedule: Schedule::default(),
+            turns: Mutex::default(),
             upload: Limiter::new(config.upload_limit),
             download: Limiter::new(config.download_limit),
             cpu: Cpu::default(),
@@ -97,6 +103,12 @@ impl Jobs {
         }
         reserved.insert(id, (folder.to_owned(), needed));
         Some(Reserved { id, table: Arc::clone(&self.reserved) })
+    }
+
+    /// Whose turn it is to write to a disk that spins: one at a time, in the order in which they came.
+    pub fn turns(&self, disk: PathBuf) -> Arc<Semaphore> {
+        let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(turns.entry(disk).or_insert_with(|| Arc::new(Semaphore::new(1))))
     }
 
     /// The running part of a transfer.

@@ -22,6 +22,7 @@ mod pull;
 mod receipt;
 pub mod record;
 mod reuse;
+mod schedule;
 mod send;
 mod serve;
 pub mod sources;
