@@ -4,6 +4,7 @@
 
 mod breaks;
 mod cables;
+mod company;
 mod crashes;
 mod crowds;
 mod discovery;
@@ -12,5 +13,6 @@ mod doctor;
 mod kills;
 mod messages;
 mod policy;
+mod slow;
 mod strangers;
 mod trust;

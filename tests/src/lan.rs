@@ -180,6 +180,15 @@ impl Cable {
         self.filter("lossy", &format!("iifname eth0 meta l4proto udp numgen random mod 100 < {percent} drop"))
     }
 
+    /// The same of every protocol.
+    ///
+    /// # Errors
+    /// `nft` refused it.
+    pub fn lose_of_all(&self, percent: u32) -> Result<()> {
+        self.no_offloads()?;
+        self.filter("lossy", &format!("iifname eth0 numgen random mod 100 < {percent} drop"))
+    }
+
     /// Nothing arrives that was sent to a group.
     ///
     /// # Errors
@@ -222,9 +231,21 @@ impl Cable {
     /// # Errors
     /// The kernel does not say.
     pub fn bytes_in(&self) -> Result<u64> {
+        self.bytes("rx")
+    }
+
+    /// Bytes that have left so far, headers included.
+    ///
+    /// # Errors
+    /// The kernel does not say.
+    pub fn bytes_out(&self) -> Result<u64> {
+        self.bytes("tx")
+    }
+
+    fn bytes(&self, way: &str) -> Result<u64> {
         let text = sh(&["ip", "-n", &self.namespace, "-j", "-s", "link", "show", "dev", "eth0"])?;
         let links: serde_json::Value = serde_json::from_str(&text).context("ip printed no JSON")?;
-        links[0]["stats64"]["rx"]["bytes"].as_u64().with_context(|| format!("no counters in {text}"))
+        links[0]["stats64"][way]["bytes"].as_u64().with_context(|| format!("no counters in {text}"))
     }
 
     fn filter(&self, table: &str, rule: &str) -> Result<()> {

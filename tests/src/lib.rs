@@ -28,7 +28,7 @@ pub use machine::{Machine, Said};
 pub use net::within;
 pub use programs::program;
 pub use sandbox::Sandbox;
-pub use scene::{apart_on_loopback, beside_a_machine, on_a_dark_lan, on_a_lan, on_loopback, pair};
+pub use scene::{apart_on_loopback, beside_a_machine, on_a_dark_lan, on_a_lan, on_a_lan_of, on_loopback, pair};
 pub use tree::{mixed_folder, tree_digests};
 pub use wait::{until, wait_child};
 

@@ -19,6 +19,21 @@ pub fn on_a_lan<const N: usize>(names: [&str; N], story: impl FnOnce([&Host; N])
     })
 }
 
+/// Hosts on a LAN of their own with packets of this size, each with a running daemon.
+///
+/// # Errors
+/// What the story says, with the ends of the daemons' logs.
+pub fn on_a_lan_of<const N: usize>(mtu: u32, names: [&str; N], story: impl FnOnce([&Host; N]) -> Result<()>) -> Result<()> {
+    let lan = Lan::new(mtu)?;
+    let cables = names.iter().map(|name| lan.plug(name).map(Some)).collect::<Result<Vec<_>>>()?;
+    play(&names, cables, |hosts: [&Host; N]| {
+        for host in hosts {
+            host.start()?;
+        }
+        story(hosts)
+    })
+}
+
 /// Hosts on a LAN of their own; the story starts their daemons.
 ///
 /// # Errors
