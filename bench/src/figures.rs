@@ -10,18 +10,23 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{Host, MIB, digest, on_a_dark_lan, pair, until};
+use sharekaro_tests::{Host, MIB, digest, on_a_dark_lan, on_a_lan, pair, until};
 
 use crate::{
-    messages,
+    lines, messages, others,
     reference::Reference,
     table::{Figure, Goal, table},
 };
 
 /// How much of everything.
 pub(crate) struct Sizes {
-    rounds: usize,
-    file: u64,
+    pub(crate) rounds: usize,
+    pub(crate) file: u64,
+    pub(crate) files: u64,
+    pub(crate) radio: u64,
+    pub(crate) class: u64,
+    pub(crate) sparse: u64,
+    pub(crate) entries: u64,
     small_rounds: usize,
     big: u64,
     settle: Duration,
@@ -34,6 +39,11 @@ impl Sizes {
     pub(crate) const FULL: Self = Self {
         rounds: 5,
         file: 1024 * MIB,
+        files: 10_000,
+        radio: 32 * MIB,
+        class: 48 * MIB,
+        sparse: 50 << 30,
+        entries: 1_000_000,
         small_rounds: 30,
         big: 4096 * MIB,
         settle: Duration::from_secs(15),
@@ -44,6 +54,11 @@ impl Sizes {
     pub(crate) const SMOKE: Self = Self {
         rounds: 1,
         file: 32 * MIB,
+        files: 500,
+        radio: 2 * MIB,
+        class: 4 * MIB,
+        sparse: 1 << 30,
+        entries: 3_000,
         small_rounds: 3,
         big: 64 * MIB,
         settle: Duration::from_secs(1),
@@ -52,8 +67,60 @@ impl Sizes {
     };
 }
 
-/// Runs all of them and prints the table.
-pub(crate) fn all(sizes: &Sizes) -> Result<()> {
+/// Which of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// Everything.
+    All,
+    /// Two hosts on a plain line.
+    Plain,
+    /// What people would take instead.
+    Others,
+    /// Lines of their own.
+    Lines,
+}
+
+impl Part {
+    pub(crate) fn named(name: &str) -> Result<Self> {
+        match name {
+            "plain" => Ok(Self::Plain),
+            "others" => Ok(Self::Others),
+            "lines" => Ok(Self::Lines),
+            _ => anyhow::bail!("there is no part {name}: plain, others or lines"),
+        }
+    }
+}
+
+/// Runs them and prints the table.
+pub(crate) fn run(sizes: &Sizes, part: Part) -> Result<()> {
+    let mut figures = Vec::new();
+    if part == Part::All || part == Part::Plain {
+        figures.extend(plain(sizes)?);
+    }
+    if part == Part::All || part == Part::Others {
+        on_a_lan(["alice", "bob"], |[alice, bob]| {
+            pair(alice, bob)?;
+            figures.extend(others::others(sizes, alice, bob)?);
+            Ok(())
+        })?;
+    }
+    if part == Part::All || part == Part::Lines {
+        figures.extend(lines::lines(sizes)?);
+    }
+    println!(
+        "\nlarge file: {} MiB, huge file: {} MiB, {} rounds\n\n{}",
+        sizes.file / MIB,
+        sizes.big / MIB,
+        sizes.rounds.max(3),
+        table(&figures)
+    );
+    if sizes.rounds < Sizes::FULL.rounds {
+        println!("Small sizes: this only shows that the bench works.");
+    }
+    Ok(())
+}
+
+fn plain(sizes: &Sizes) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     on_a_dark_lan(["alice", "bob"], |[alice, bob]| {
         figures.extend(starts(sizes, alice, bob)?);
@@ -68,20 +135,10 @@ pub(crate) fn all(sizes: &Sizes) -> Result<()> {
         figures.extend(messages::all(&sizes.messages, alice, bob)?); // last, as bob is off afterwards
         Ok(())
     })?;
-    println!(
-        "\nlarge file: {} MiB, huge file: {} MiB, {} rounds\n\n{}",
-        sizes.file / MIB,
-        sizes.big / MIB,
-        sizes.rounds.max(3),
-        table(&figures)
-    );
-    if sizes.rounds < Sizes::FULL.rounds {
-        println!("Small sizes: this only shows that the bench works.");
-    }
-    Ok(())
+    Ok(figures)
 }
 
-fn step(text: &str) {
+pub(crate) fn step(text: &str) {
     eprintln!("== {text}");
 }
 
@@ -163,14 +220,14 @@ fn one_file(sizes: &Sizes, alice: &Host, bob: &Host) -> Result<[Figure; 5]> {
 
 /// Makes the machine have the memory that the next file is received into: where the host of a virtual machine takes back
 /// what is free, the first to write pays several times over for each page, and the references write none.
-fn touch(host: &Host, bytes: u64) -> Result<()> {
+pub(crate) fn touch(host: &Host, bytes: u64) -> Result<()> {
     let path = host.home().join("touched");
     io::copy(&mut io::repeat(1).take(bytes), &mut fs::File::create(&path)?)?;
     Ok(fs::remove_file(path)?)
 }
 
 /// The seconds that a reference takes from alice to bob.
-fn referenced(reference: Reference, alice: &Host, bob: &Host, bytes: u64) -> Result<f64> {
+pub(crate) fn referenced(reference: Reference, alice: &Host, bob: &Host, bytes: u64) -> Result<f64> {
     let bench = env::current_exe()?;
     let mut receiver = inside(bob, &bench).args(["receive", reference.name()]).stdout(Stdio::piped()).spawn()?;
     let mut port = String::new();
@@ -185,7 +242,7 @@ fn referenced(reference: Reference, alice: &Host, bob: &Host, bytes: u64) -> Res
     said.trim().parse().with_context(|| format!("the {} sender said {said:?}", reference.name()))
 }
 
-fn inside(host: &Host, program: &Path) -> Command {
+pub(crate) fn inside(host: &Host, program: &Path) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", host.cable().namespace()]).arg(program);
     command
@@ -216,6 +273,6 @@ fn memory(sizes: &Sizes, alice: &Host, bob: &Host) -> Result<Vec<Figure>> {
 }
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
-fn mib(kib: u64) -> f64 {
+pub(crate) fn mib(kib: u64) -> f64 {
     kib as f64 / 1024.0
 }

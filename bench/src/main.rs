@@ -5,7 +5,9 @@
 //! ours, as a machine is never the same from one minute to the next.
 
 mod figures;
+mod lines;
 mod messages;
+mod others;
 mod reference;
 mod table;
 
@@ -13,17 +15,25 @@ use std::env;
 
 use anyhow::{Result, bail};
 
-use crate::{figures::Sizes, reference::Reference};
+use crate::{
+    figures::{Part, Sizes},
+    reference::Reference,
+};
 
-const USAGE: &str = "usage: sharekaro-bench [--smoke]
+const USAGE: &str = "usage: sharekaro-bench [--smoke] [plain | others | lines]
+  plain     two hosts on a plain line, beside raw quinn and plain TCP
+  others    beside iperf3, socat over TLS, scp and rsync, where these are installed
+  lines     jumbo frames, a gigabit, loss, changed files, a class, kills, memory
   --smoke   small sizes, once: shows that the bench works, its figures mean nothing";
 
 fn main() -> Result<()> {
     let args: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words[..] {
-        [] => figures::all(&Sizes::FULL),
-        ["--smoke"] => figures::all(&Sizes::SMOKE),
+        [] => figures::run(&Sizes::FULL, Part::All),
+        ["--smoke"] => figures::run(&Sizes::SMOKE, Part::All),
+        ["--smoke", part] => figures::run(&Sizes::SMOKE, Part::named(part)?),
+        [part @ ("plain" | "others" | "lines")] => figures::run(&Sizes::FULL, Part::named(part)?),
         ["receive", which] => Reference::named(which)?.receive(),
         ["send", which, address, bytes] => Reference::named(which)?.send(address.parse()?, bytes.parse()?),
         ["--help" | "-h"] => {

@@ -18,7 +18,7 @@ use quinn::{
 };
 use rustix::net::sockopt;
 use rustls::{
-    DigitallySignedStruct, SignatureScheme,
+    ClientConnection, DigitallySignedStruct, ServerConnection, SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime},
@@ -40,6 +40,8 @@ pub(crate) enum Reference {
     Quinn,
     /// Not even encrypted.
     Tcp,
+    /// TLS over TCP.
+    Tls,
 }
 
 impl Reference {
@@ -47,7 +49,8 @@ impl Reference {
         match name {
             "quinn" => Ok(Self::Quinn),
             "tcp" => Ok(Self::Tcp),
-            _ => bail!("there is no reference {name}: quinn or tcp"),
+            "tls" => Ok(Self::Tls),
+            _ => bail!("there is no reference {name}: quinn, tcp or tls"),
         }
     }
 
@@ -55,6 +58,7 @@ impl Reference {
         match self {
             Self::Quinn => "quinn",
             Self::Tcp => "tcp",
+            Self::Tls => "tls",
         }
     }
 
@@ -63,6 +67,7 @@ impl Reference {
         match self {
             Self::Quinn => runtime()?.block_on(receive_quinn()),
             Self::Tcp => receive_tcp(),
+            Self::Tls => receive_tls(),
         }
     }
 
@@ -71,6 +76,7 @@ impl Reference {
         let seconds = match self {
             Self::Quinn => runtime()?.block_on(send_quinn(receiver, bytes)),
             Self::Tcp => send_tcp(receiver, bytes),
+            Self::Tls => send_tls(receiver, bytes),
         }?;
         println!("{seconds}");
         Ok(())
@@ -110,17 +116,60 @@ fn send_tcp(receiver: SocketAddr, bytes: u64) -> Result<f64> {
     Ok(began.elapsed().as_secs_f64())
 }
 
-// ---- quinn ----------------------------------------------------------------------------------------
+// ---- TLS over TCP -----------------------------------------------------------------------------------
 
-async fn receive_quinn() -> Result<()> {
-    let (socket, window) = socket()?;
+fn receive_tls() -> Result<()> {
+    let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0))?;
+    println!("{}", listener.local_addr()?.port());
+    let (mut stream, _) = listener.accept()?;
+    let mut line = ServerConnection::new(Arc::new(server_tls()?))?;
+    let mut tls = rustls::Stream::new(&mut line, &mut stream);
+    let mut block = vec![0; BLOCK];
+    while tls.read(&mut block)? > 0 {}
+    Ok(tls.write_all(&[1])?)
+}
+
+fn send_tls(receiver: SocketAddr, bytes: u64) -> Result<f64> {
+    let mut stream = TcpStream::connect(receiver)?;
+    let mut line = ClientConnection::new(Arc::new(client_tls()?), "bench.sharekaro.local".try_into()?)?;
+    line.set_buffer_limit(None);
+    let mut tls = rustls::Stream::new(&mut line, &mut stream);
+    let block = vec![7; BLOCK];
+    let began = Instant::now();
+    for length in blocks(bytes) {
+        tls.write_all(&block[..length])?;
+    }
+    tls.conn.send_close_notify();
+    tls.flush()?;
+    tls.read_exact(&mut [0])?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+fn server_tls() -> Result<rustls::ServerConfig> {
     let (cert, key) = certificate()?;
     let mut tls = rustls::ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(&[&rustls::version::TLS13])?
         .with_no_client_auth()
         .with_single_cert(vec![cert], key)?;
     tls.alpn_protocols = vec![b"raw".to_vec()];
-    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
+    Ok(tls)
+}
+
+fn client_tls() -> Result<rustls::ClientConfig> {
+    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider())))
+        .with_no_client_auth();
+    tls.alpn_protocols = vec![b"raw".to_vec()];
+    Ok(tls)
+}
+
+// ---- quinn ----------------------------------------------------------------------------------------
+
+async fn receive_quinn() -> Result<()> {
+    let (socket, window) = socket()?;
+    let mut config = ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server_tls()?)?));
     config.transport_config(transport(window));
     println!("{}", socket.local_addr()?.port());
     let endpoint = Endpoint::new(EndpointConfig::default(), Some(config), socket, Arc::new(TokioRuntime))?;
@@ -136,13 +185,7 @@ async fn receive_quinn() -> Result<()> {
 
 async fn send_quinn(receiver: SocketAddr, bytes: u64) -> Result<f64> {
     let (socket, window) = socket()?;
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&rustls::version::TLS13])?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anybody(provider())))
-        .with_no_client_auth();
-    tls.alpn_protocols = vec![b"raw".to_vec()];
-    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
+    let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(client_tls()?)?));
     config.transport_config(transport(window));
     let mut endpoint = Endpoint::new(EndpointConfig::default(), None, socket, Arc::new(TokioRuntime))?;
     endpoint.set_default_client_config(config);
