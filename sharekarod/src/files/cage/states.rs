@@ -85,6 +85,11 @@ impl States {
         Ok(())
     }
 
+    /// Makes durable what was set.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
+    }
+
     /// The first entry from `from` on in this state.
     pub(super) fn first(&self, from: u32, state: EntryState) -> Option<u32> {
         let code = state.code();

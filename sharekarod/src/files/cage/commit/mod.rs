@@ -94,10 +94,16 @@ impl Staging {
             return Err(Error::Incomplete(no));
         }
         let placed = Dir::open(destination).map_err(Error::on("open", destination.display()))?;
-        if !self.is_placing()? {
+        let begins = !self.is_placing()?;
+        if begins {
             self.make_links()?;
         }
         self.sync()?;
+        if begins {
+            // What leaves the cage has to be known as whole after a power cut: else it comes again, and stands there twice.
+            let synced = self.states.sync().and_then(|()| self.hashes.sync_data());
+            synced.map_err(|e| self.poison("sync the states of", e))?;
+        }
         let noted = self.home.open_or_create(&FileName::own("commit"), 0o600).map_err(Error::on("note", "the commit"))?;
         let mut intents = Intents::load(noted).map_err(Error::on("read", "the commit"))?;
         let pair = Pair::at_the_top(&self.tree, &placed).map_err(Error::on("open", destination.display()))?;
