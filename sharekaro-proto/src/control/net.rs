@@ -268,6 +268,7 @@ pub enum AnomalyKind {
 /// How bad an anomaly is.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = AnomalySeverity)] // the doctor has severities too
 pub enum Severity {
     /// Good to know.
     Info,
