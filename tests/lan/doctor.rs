@@ -284,12 +284,11 @@ fn a_full_inbox_is_named() -> Result<()> {
 fn the_limit_of_watches_is_named() -> Result<()> {
     on_a_dark_lan(["alice"], |[alice]| {
         let daemon = alice.daemon_command()?;
-        let (into_namespace, rest): (Vec<_>, Vec<_>) = daemon.get_args().enumerate().partition(|(at, _)| *at < 3); // netns exec NAME
+        let words: Vec<_> = daemon.get_args().collect();
+        let into_namespace = words.iter().position(|word| *word == alice.cable().namespace()).context("the daemon is in no namespace")? + 1;
         let mut command = Command::new(daemon.get_program());
-        command.args(into_namespace.iter().map(|(_, arg)| arg)).args(["unshare", "--user", "--map-root-user"]);
-        command
-            .args(["sh", "-c", "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$@\"", "sh"])
-            .args(rest.iter().map(|(_, arg)| arg));
+        command.args(&words[..into_namespace]).args(["unshare", "--user", "--map-root-user"]);
+        command.args(["sh", "-c", "echo 0 > /proc/sys/user/max_inotify_watches && exec \"$@\"", "sh"]).args(&words[into_namespace..]);
         command.env_clear().envs(daemon.get_envs().filter_map(|(key, value)| Some((key, value?)))).current_dir(alice.home());
         let log = fs::File::create(alice.home().join("sharekarod.log"))?;
         let _daemon = Program(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
