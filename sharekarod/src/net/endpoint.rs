@@ -263,7 +263,8 @@ impl Core {
         drop(place);
         let line = match handshake {
             Ok(Ok(line)) => line,
-            Err(_) | Ok(Err(ConnectionError::TimedOut)) => return self.missed.note(from, std::time::Instant::now()),
+            Err(_) => return self.missed.note(from, std::time::Instant::now()),
+            Ok(Err(error)) if gave_up(&error) => return self.missed.note(from, std::time::Instant::now()),
             Ok(Err(_)) => return,
         };
         let Some(peer) = peer_of(&line) else { return };
@@ -296,5 +297,15 @@ impl Core {
             session.trust();
         }
         session
+    }
+}
+
+/// Whether the caller went away because it heard nothing of us; a complaint about TLS says that it did hear.
+fn gave_up(error: &ConnectionError) -> bool {
+    const TLS_ALERTS: std::ops::Range<u64> = 0x100..0x200; // RFC 9001, 4.8
+    match error {
+        ConnectionError::TimedOut => true,
+        ConnectionError::ConnectionClosed(close) => !TLS_ALERTS.contains(&close.error_code.into()),
+        _ => false,
     }
 }
