@@ -17,7 +17,22 @@ use sharekaro_proto::{
     nouns::text::{Shown, ShownLines, is_obeyed},
     wire::{self, FRAME_MAX, FRAME_MAX_STRANGER, decode_frame, encode_frame, frame_length},
 };
-use sharekarod::files::{FileName, NAME_BYTES_MAX};
+use sharekarod::{
+    files::{FileName, NAME_BYTES_MAX},
+    monitor::{
+        detect::{
+            replay::Recording,
+            rules::{Rules, event::Event},
+        },
+        frames,
+        packets::{
+            captures::{Capture, Packet},
+            dissect::Dissection,
+            export::{Export, Format},
+            filter::Filter,
+        },
+    },
+};
 
 use crate::Verdict;
 
@@ -122,6 +137,117 @@ fn one_component(from: &[u8], name: &FileName) -> Verdict {
     let inside = joined.parent() == Some(inbox) && joined.file_name().map(OsStr::as_bytes) == Some(bytes);
     if !inside || bytes.contains(&0) || bytes.is_empty() || bytes.len() > NAME_BYTES_MAX {
         return Err(format!("b\"{}\" became b\"{}\", which is not one component", from.escape_ascii(), bytes.escape_ascii()));
+    }
+    Ok(())
+}
+
+/// A capture file: read to its end or its fault, dissected, written again, and read as the same.
+///
+/// # Errors
+/// A promise is broken.
+pub fn capture_file(bytes: &[u8]) -> Verdict {
+    let Ok(mut capture) = Capture::open(bytes) else { return Ok(()) };
+    let mut export = Export::new(Vec::new(), Format::Pcapng).map_err(|e| e.to_string())?;
+    let mut table = Export::new(Vec::new(), Format::Csv).map_err(|e| e.to_string())?;
+    let mut count = 0;
+    while let Ok(Some(packet)) = capture.next_packet() {
+        if packet.data.len() > bytes.len() {
+            return Err("a packet is longer than its file".to_owned());
+        }
+        let dissection = Dissection::of(&packet);
+        table.add(&packet, &dissection).map_err(|e| e.to_string())?;
+        // pcap has 28 bits for a link type, pcapng has 16.
+        match export.add(&packet, &dissection) {
+            Ok(()) if packet.link > u32::from(u16::MAX) => return Err(format!("link type {} was written", packet.link)),
+            Err(error) if packet.link <= u32::from(u16::MAX) => return Err(error.to_string()),
+            Ok(()) => count += 1,
+            Err(_) => {}
+        }
+    }
+    let written = export.finish().map_err(|e| e.to_string())?;
+    let mut again = Capture::open(&written[..]).map_err(|e| format!("what was written is no capture: {e}"))?;
+    for number in 0..count {
+        if !matches!(again.next_packet(), Ok(Some(_))) {
+            return Err(format!("of {count} packets {number} can be read again"));
+        }
+    }
+    let text = String::from_utf8(table.finish().map_err(|e| e.to_string())?).map_err(|e| e.to_string())?;
+    let live = |cell: &String| cell.starts_with(['=', '+', '-', '@']) && cell.parse::<f64>().is_err();
+    cells(&text).iter().find(|cell| live(cell)).map_or(Ok(()), |cell| Err(format!("a spreadsheet would run {cell:?}")))
+}
+
+/// The cells of a CSV (RFC 4180), row after row.
+fn cells(text: &str) -> Vec<String> {
+    let (mut cells, mut quoted) = (vec![String::new()], false);
+    for char in text.chars() {
+        match char {
+            '"' => quoted = !quoted,
+            ',' | '\n' if !quoted => cells.push(String::new()),
+            char => cells.last_mut().into_iter().for_each(|cell| cell.push(char)),
+        }
+    }
+    cells
+}
+
+/// A frame of a LAN: dissected under every link type that it may have, heard as an event, and judged.
+///
+/// # Errors
+/// A promise is broken.
+pub fn lan_frame(bytes: &[u8]) -> Verdict {
+    for link in [0, 1, 101, 105, 113, 127, 276] {
+        let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let dissection = Dissection::of(&Packet { time: 0, link, big_endian: false, length, data: bytes });
+        if dissection.payload > length {
+            return Err(format!("{} bytes of content in {length}", dissection.payload));
+        }
+    }
+    let heard = frames::event(bytes, |_| true);
+    if let Some(Event::Claim(address, mac)) = &heard
+        && (address.is_unspecified() || !mac.is_single())
+    {
+        return Err(format!("{mac} claims {address}"));
+    }
+    let mut rules = Rules::default();
+    for finding in heard.iter().flat_map(|event| rules.push(event, Default::default())) {
+        if finding.explanation.chars().any(is_obeyed) {
+            return Err("a screen would obey an explanation".to_owned());
+        }
+    }
+    Ok(())
+}
+
+/// A filter's text, and a program for the kernel that jumps only forwards and ends.
+///
+/// # Errors
+/// A promise is broken.
+pub fn packet_filter(bytes: &[u8]) -> Verdict {
+    let text = String::from_utf8_lossy(bytes);
+    let filter = match Filter::parse(&text) {
+        Ok(filter) => filter,
+        Err(error) if error.place == 0 || error.place > text.len() + 1 => return Err(format!("no such place: {}", error.place)),
+        Err(_) => return Ok(()),
+    };
+    let Some(program) = filter.for_kernel(64) else { return Ok(()) };
+    let steps = program.0.len();
+    let beyond = |(at, step): (usize, &sharekarod::monitor::packets::filter::Instruction)| {
+        step.code & 7 == 5 && at + 1 + usize::from(step.then.max(step.otherwise)) >= steps
+    };
+    if steps > 4096 || program.0.last().is_none_or(|step| step.code != 6) || program.0.iter().enumerate().any(beyond) {
+        return Err("the kernel would refuse the program".to_owned());
+    }
+    Ok(())
+}
+
+/// A CSV that is to be judged: each row has a score from 0 to 1, or the file is refused.
+///
+/// # Errors
+/// A promise is broken.
+pub fn recording(bytes: &[u8]) -> Verdict {
+    let Ok(recording) = Recording::parse(&String::from_utf8_lossy(bytes)) else { return Ok(()) };
+    if let Ok(scores) = recording.scores()
+        && scores.iter().any(|score| !(0.0..=1.0).contains(score))
+    {
+        return Err("a score is outside of 0 and 1".to_owned());
     }
     Ok(())
 }
