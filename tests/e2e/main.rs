@@ -11,6 +11,7 @@ mod files;
 mod inbox;
 mod messages;
 mod mistakes;
+mod net;
 mod pairing;
 mod places;
 mod policy;

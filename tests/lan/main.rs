@@ -12,6 +12,7 @@ mod disks;
 mod doctor;
 mod kills;
 mod messages;
+mod net;
 mod policy;
 mod slow;
 mod strangers;

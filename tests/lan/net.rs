@@ -1,0 +1,141 @@
+//! Somebody misbehaves on the LAN, and the monitor names it. What only frames tell is seen as these tests run with the
+//! right to capture.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sharekaro_tests::{Host, on_a_dark_lan, sh, until, within};
+
+/// What is named must be named so soon; the monitor looks once a second.
+const SOON: u64 = 6;
+
+/// A network is learnt after ten seconds.
+const LEARNT: Duration = Duration::from_secs(13);
+
+fn anomalies(host: &Host) -> Result<Vec<Value>> {
+    Ok(host.ctl("net anomalies").ok()?.last()?["anomalies"].as_array().context("no anomalies")?.clone())
+}
+
+fn named(host: &Host, kind: &str, story: impl FnOnce() -> Result<()>) -> Result<Value> {
+    let before = anomalies(host)?.len();
+    story()?;
+    let new = || Ok(anomalies(host)?.into_iter().skip(before).find(|it| it["kind"] == kind));
+    until(&format!("{kind} is named"), SOON, new).with_context(|| format!("{:?}", anomalies(host)))
+}
+
+/// The host has met its gateway, and the daemon has learnt the network.
+fn settle(hosts: &[&Host]) -> Result<()> {
+    for host in hosts {
+        within(host.cable().namespace(), || {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            socket.send_to(b"hello", "10.77.0.1:9").map(drop).map_err(Into::into)
+        })?;
+    }
+    std::thread::sleep(LEARNT);
+    Ok(())
+}
+
+/// A DHCP offer in this server's name (RFC 2131): the fixed part, the cookie, message type, server.
+fn offer(server: Ipv4Addr) -> Vec<u8> {
+    let mut bytes = vec![2, 1, 6, 0];
+    bytes.resize(236, 0);
+    [&bytes[..], &[0x63, 0x82, 0x53, 0x63, 53, 1, 2, 54, 4], &server.octets(), &[255]].concat()
+}
+
+fn broadcast(host: &Host, from_port: u16, to_port: u16, payload: &[u8], count: u32) -> Result<()> {
+    within(host.cable().namespace(), || {
+        let socket = UdpSocket::bind((host.cable().address().parse::<Ipv4Addr>()?, from_port))?;
+        socket.set_broadcast(true)?;
+        let began = Instant::now();
+        for number in 0..count {
+            // What the cable cannot take is lost, as in any storm.
+            let _ = socket.send_to(payload, (Ipv4Addr::BROADCAST, to_port));
+            let due = Duration::from_micros(u64::from(number) * 250);
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+        Ok(())
+    })
+}
+
+/// Takes an address and says so to everybody: whoever asks for a neighbour says who asks.
+fn announce(host: &Host, address: &str) -> Result<()> {
+    let namespace = host.cable().namespace();
+    sh(&["ip", "-n", namespace, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
+    within(namespace, || UdpSocket::bind((address, 0))?.send_to(b"hello", "10.77.0.200:9").map(drop).map_err(Into::into))
+}
+
+#[test]
+fn what_somebody_does_on_the_lan_is_named_within_seconds() -> Result<()> {
+    on_a_dark_lan(["alice", "mallory"], |[alice, mallory]| {
+        alice.start()?;
+        settle(&[alice, mallory])?;
+        let calm: Vec<Value> = anomalies(alice)?.into_iter().filter(|it| it["kind"] != "new_device").collect();
+        ensure!(calm.is_empty(), "calm is named {calm:?}");
+
+        let scan = named(alice, "port_scan", || {
+            within(mallory.cable().namespace(), || {
+                let address: Ipv4Addr = alice.cable().address().parse()?;
+                (1..=100).for_each(|port| _ = TcpStream::connect_timeout(&SocketAddr::from((address, port)), Duration::from_millis(100)));
+                Ok(())
+            })
+        })?;
+        ensure!(scan["explanation"].as_str().is_some_and(|text| text.contains(&mallory.cable().address())), "no source: {scan}");
+
+        named(alice, "second_dhcp_server", || {
+            broadcast(mallory, 67, 68, &offer(Ipv4Addr::new(10, 77, 0, 1)), 1)?;
+            broadcast(mallory, 67, 68, &offer(Ipv4Addr::new(10, 77, 0, 66)), 1)
+        })?;
+        named(alice, "broadcast_storm", || broadcast(mallory, 4000, 9, &[0; 100], 16_000))?;
+        named(alice, "address_conflict", || announce(mallory, &alice.cable().address()))?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_gateway_that_changes_hands_or_falls_silent_is_named() -> Result<()> {
+    on_a_dark_lan(["alice", "mallory"], |[alice, mallory]| {
+        alice.start()?;
+        settle(&[alice, mallory])?;
+        let namespace = alice.cable().namespace();
+
+        let lost = "table netdev lossy { chain in { type filter hook ingress device eth0 priority 0; ip saddr 10.77.0.1 drop; }; }";
+        let loss = named(alice, "gateway_loss", || sh(&["ip", "netns", "exec", namespace, "nft", lost]).map(drop))?;
+        ensure!(loss["explanation"].as_str().is_some_and(|text| text.contains("unanswered")), "{loss}");
+        sh(&["ip", "netns", "exec", namespace, "nft", "delete table netdev lossy"])?;
+
+        let changed = named(alice, "gateway_changed", || announce(mallory, "10.77.0.1"))?;
+        ensure!(changed["severity"] == "critical", "{changed}");
+        let id = changed["id"].as_str().context("no id")?;
+        let normal = alice.ctl("net anomaly ack --normal").arg(id).ok()?.last()?;
+        ensure!(normal["acknowledged"] == true, "{normal}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_device_that_comes_later_is_noted_once() -> Result<()> {
+    on_a_dark_lan(["alice", "dave"], |[alice, dave]| {
+        alice.start()?;
+        settle(&[alice])?;
+        let address = alice.cable().address();
+        // So far nobody has heard of dave, though his cable is in.
+        let speak = || {
+            within(dave.cable().namespace(), || {
+                UdpSocket::bind("0.0.0.0:0")?.send_to(b"hello", (&*address, 9)).map(drop).map_err(Into::into)
+            })
+        };
+
+        let noted = named(alice, "new_device", speak)?;
+
+        ensure!(noted["severity"] == "info", "{noted}");
+        speak()?;
+        std::thread::sleep(Duration::from_secs(3));
+        let again = anomalies(alice)?.iter().filter(|it| it["kind"] == "new_device").count();
+        ensure!(again == 1, "noted {again} times");
+        Ok(())
+    })
+}
