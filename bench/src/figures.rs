@@ -14,6 +14,7 @@ use sharekaro_tests::{Host, MIB, digest, on_a_dark_lan, on_a_lan, pair, until};
 
 use crate::{
     lines, messages, others,
+    packets::packets,
     reference::Reference,
     table::{Figure, Goal, table},
 };
@@ -32,6 +33,7 @@ pub(crate) struct Sizes {
     settle: Duration,
     idle: Duration,
     messages: messages::Sizes,
+    packets: u32,
 }
 
 impl Sizes {
@@ -49,6 +51,7 @@ impl Sizes {
         settle: Duration::from_secs(15),
         idle: Duration::from_secs(30),
         messages: messages::Sizes { rounds: 200, waiting: 1_000, history: 100_000 },
+        packets: 2_000_000,
     };
     /// Only to see that the bench works.
     pub(crate) const SMOKE: Self = Self {
@@ -64,6 +67,7 @@ impl Sizes {
         settle: Duration::from_secs(1),
         idle: Duration::from_secs(2),
         messages: messages::Sizes { rounds: 5, waiting: 50, history: 2_000 },
+        packets: 50_000,
     };
 }
 
@@ -130,6 +134,8 @@ fn plain(sizes: &Sizes) -> Result<Vec<Figure>> {
         figures.extend(idle(sizes, alice)?);
         figures.extend(one_kib(sizes, alice)?);
         figures.extend(one_file(sizes, alice, bob)?);
+        step("packets of a capture");
+        figures.extend(packets(alice, sizes.packets, sizes.rounds.min(3))?);
         figures.extend(memory(sizes, alice, bob)?);
         step(&format!("{} messages to a peer that is off, {} searched", sizes.messages.waiting, sizes.messages.history));
         figures.extend(messages::all(&sizes.messages, alice, bob)?); // last, as bob is off afterwards

@@ -8,6 +8,7 @@ mod figures;
 mod lines;
 mod messages;
 mod others;
+mod packets;
 mod reference;
 mod table;
 
