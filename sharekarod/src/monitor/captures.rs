@@ -231,10 +231,7 @@ impl From<LiveError> for ErrorBody {
     fn from(error: LiveError) -> Self {
         let (code, hint) = match &error {
             LiveError::NoInterface(_) => (ErrorCode::NotFound, "`sharectl net` lists them"),
-            LiveError::NotPermitted(_) => (
-                ErrorCode::Unavailable,
-                "setcap marks the one small program that opens the socket; a service with NoNewPrivileges stays without",
-            ),
+            LiveError::NotPermitted(_) => (ErrorCode::Unavailable, "counters, and files of other tools, need no such right"),
             LiveError::NoHelper(_) => (ErrorCode::Unavailable, "install sharekaro-capture beside sharekarod"),
             LiveError::Helper(_) | LiveError::Refused { .. } | LiveError::UnknownLink { .. } => {
                 (ErrorCode::Unavailable, "files of other tools can be read: sharectl net packets FILE")
