@@ -22,8 +22,9 @@ use crate::{
     },
 };
 
-/// A screen has room for so many protocols; with --json there are all.
+/// A screen has room for so many protocols and names; with --json there are more.
 const PROTOCOLS: usize = 25;
+const NAMES: usize = 20;
 
 #[derive(Args, Debug)]
 pub(crate) struct Packets {
@@ -77,7 +78,10 @@ pub(super) fn shown(it: &PacketsBody) -> String {
     add("Who talks most", table::table(["ADDRESS", "PACKETS", "BYTES"], rows), !it.talkers.is_empty());
     let rows = it.flows.iter().map(flow);
     add("Flows", table::table(["FROM", "TO", "PROTOCOL", "PACKETS", "BYTES"], rows), !it.flows.is_empty());
-    let names: Vec<String> = it.names.iter().map(|name| Shown(name).to_string()).collect();
+    let mut names: Vec<String> = it.names.iter().take(NAMES).map(|name| Shown(name).to_string()).collect();
+    if it.names.len() > NAMES {
+        names.push(format!("and {} more", it.names.len() - NAMES));
+    }
     add("Names", names.join("\n"), !names.is_empty());
     let rows =
         it.abnormal.iter().map(|Abnormal { number, score, reasons }| [number.to_string(), format!("{score:.3}"), reasons.join("; ")]);

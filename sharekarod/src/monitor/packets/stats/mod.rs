@@ -26,6 +26,9 @@ use super::{
 const FLOWS_MAX: usize = 65_536;
 /// Addresses in memory.
 const TALKERS_MAX: usize = 65_536;
+/// Names that are told where a shorter list is asked for: each is a few bytes, and the one that matters is seldom among
+/// the most frequent.
+const NAMES_TOLD: usize = 200;
 /// Names in memory, each up to 255 characters.
 const NAMES_MAX: usize = 8_192;
 
@@ -186,7 +189,7 @@ impl Stats {
             talkers: talkers.into_iter().map(|(address, volume)| talker(address, volume.0)).collect(),
             flows: flows.iter().map(|(key, flow)| told(key, flow)).collect(),
             other,
-            names: self.names.into_largest(top).0.into_iter().map(|(name, _)| name).collect(),
+            names: self.names.into_largest(if top == 0 { 0 } else { top.max(NAMES_TOLD) }).0.into_iter().map(|(name, _)| name).collect(),
             abnormal: Vec::new(),
             error: None,
         }
