@@ -57,6 +57,17 @@ fn both_are_killed() -> Result<()> {
 }
 
 #[test]
+fn the_sender_is_asked_to_stop_and_its_goodbye_is_heard() -> Result<()> {
+    broken_in_the_middle(|alice, bob| {
+        alice.stop(Signal::TERM)?;
+
+        // Without the word it would be the idle timeout that tells him.
+        until("bob has alice as gone", 3, || Ok((bob.peer(alice)?["online"] == false).then_some(())))?;
+        alice.start().map(drop)
+    })
+}
+
+#[test]
 fn the_receiver_is_asked_to_stop_and_started_later() -> Result<()> {
     broken_in_the_middle(|_, bob| {
         bob.stop(Signal::TERM)?;
