@@ -6,6 +6,7 @@
 pub mod cage;
 pub mod delta;
 pub mod dir;
+pub mod dropped;
 mod error;
 pub mod manifest;
 mod name;

@@ -1,0 +1,116 @@
+//! Who holds a file open for writing, as far as the kernel lets us see: the open files of every process in `/proc`.
+//!
+//! Inside a user namespace of our own, as systemd's `PrivateUsers` makes one, the processes outside are closed to us;
+//! the answer says so, and whoever asks has to be patient instead. A lease (`F_SETLEASE`) would tell more, and no
+//! library takes one without `unsafe`.
+
+use std::{collections::HashSet, fs, os::unix::fs::MetadataExt, path::Path};
+
+use rustix::process::{geteuid, getpid};
+
+/// A file, whatever it is called.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct FileId {
+    /// Which file system.
+    pub dev: u64,
+    /// Which file there.
+    pub ino: u64,
+}
+
+/// What was found out.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Holders {
+    /// These files are.
+    pub held: HashSet<FileId>,
+    /// Whether every process of this user could be looked into.
+    pub complete: bool,
+}
+
+/// Which of these files are open for writing in another process.
+pub fn held_open(files: &HashSet<FileId>) -> Holders {
+    let mut holders = Holders { held: HashSet::new(), complete: true };
+    let (own, user) = (getpid().as_raw_nonzero().get().to_string(), geteuid().as_raw());
+    let Ok(processes) = fs::read_dir("/proc") else { return Holders::default() };
+    for process in processes.flatten() {
+        let name = process.file_name();
+        let is_process = name.as_encoded_bytes().iter().all(u8::is_ascii_digit);
+        if !is_process || name == *own {
+            continue;
+        }
+        // gone meanwhile, or another user's: nothing of ours to look into
+        let Ok(owner) = process.metadata() else { continue };
+        match fs::read_dir(process.path().join("fd")) {
+            Ok(open) => open.flatten().for_each(|fd| look_at(&fd.path(), &process.path(), files, &mut holders)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(_) if owner.uid() == user => holders.complete = false,
+            Err(_) => {}
+        }
+    }
+    holders
+}
+
+/// One open file of a process: `/proc/PID/fd/N`.
+fn look_at(fd: &Path, process: &Path, files: &HashSet<FileId>, holders: &mut Holders) {
+    // sockets and pipes are no paths, and need no further look
+    let Ok(target) = fs::read_link(fd) else { return };
+    if !target.is_absolute() || target.starts_with("/dev") || target.starts_with("/proc") {
+        return;
+    }
+    let Ok(at) = fs::metadata(fd) else { return };
+    let id = FileId { dev: at.dev(), ino: at.ino() };
+    let Some(name) = fd.file_name().filter(|_| files.contains(&id)) else { return };
+    if fs::read_to_string(process.join("fdinfo").join(name)).is_ok_and(|info| is_for_writing(&info)) {
+        holders.held.insert(id);
+    }
+}
+
+/// Whether `flags:` of `/proc/PID/fdinfo/N`, an octal number, has another access mode than reading (proc(5)).
+fn is_for_writing(info: &str) -> bool {
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+    flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).is_some_and(|flags| flags & 0o3 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn id(path: &Path) -> FileId {
+        let at = fs::metadata(path).unwrap();
+        FileId { dev: at.dev(), ino: at.ino() }
+    }
+
+    #[test]
+    fn a_file_that_another_process_writes_is_held_open() {
+        let temp = tempfile::tempdir().unwrap();
+        let (written, read) = (temp.path().join("written"), temp.path().join("read"));
+        fs::write(&written, "").unwrap();
+        fs::write(&read, "").unwrap();
+        // it holds both until its standard input ends, and says when it does
+        let mut holder = Command::new("sh")
+            .args(["-c", "exec 8>>written 9<read; echo ready; read wait"])
+            .current_dir(temp.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+        let written_id = id(&written);
+        let files = HashSet::from([written_id, id(&read)]);
+
+        assert_eq!(held_open(&files).held, HashSet::from([written_id]));
+        fs::rename(&written, temp.path().join("renamed")).unwrap();
+        assert_eq!(held_open(&files).held, HashSet::from([written_id]));
+
+        drop(holder.stdin.take());
+        holder.wait().unwrap();
+        assert!(held_open(&files).held.is_empty());
+    }
+
+    #[test]
+    fn only_the_access_mode_says_who_writes() {
+        assert!(is_for_writing("pos:\t0\nflags:\t0102001\nmnt_id:\t1\n") && is_for_writing("flags: 02"));
+        assert!(!is_for_writing("pos:\t0\nflags:\t0100000\n") && !is_for_writing("") && !is_for_writing("flags: x"));
+    }
+}
