@@ -17,6 +17,7 @@ use crate::commands::{
     daemon::DaemonVerb,
     demo::Demo,
     doctor::Doctor,
+    drop::DropVerb,
     events::Events,
     group::GroupVerb,
     inbox::Inbox,
@@ -98,6 +99,9 @@ pub(crate) enum Command {
     /// Rules that say what becomes of offers: list, add, remove, test, log
     #[command(subcommand)]
     Policy(PolicyVerb),
+    /// The drop folder, whose content is sent: status, retry
+    #[command(subcommand)]
+    Drop(DropVerb),
     /// Say something to one peer, several, a group or all
     Message(Message),
     /// What was said: list, search, watch, export
@@ -255,6 +259,10 @@ mod tests {
             "sharectl policy remove x",
             "sharectl policy test --from bob --size 2G --files 3 --at 09:30 -- film.mkv -x.exe",
             "sharectl policy log -n 5",
+            "sharectl drop status",
+            "sharectl drop status --watch --json",
+            "sharectl drop retry",
+            "sharectl drop retry ShareDrop/Failed/bob/x",
             "sharectl message bob hello",
             "sharectl message bob,@team -- -dash --json",
             "sharectl message bob - --id 8f14e45f-ceea-467f-a8e2-6d1d9a3c7b10",

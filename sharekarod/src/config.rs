@@ -101,6 +101,15 @@ pub struct Told {
     /// What is put there is sent (default: ~/ShareDrop)
     #[arg(long, env = "SHAREKARO_DROP_DIR")]
     drop_dir: Option<PathBuf>,
+    /// More folders of that kind, separated by colons
+    #[arg(long, env = "SHAREKARO_EXTRA_DROP_DIRS", value_delimiter = ':', value_name = "DIR")]
+    extra_drop_dirs: Option<Vec<PathBuf>>,
+    /// To whom goes what lies at the top of a drop folder, as sharectl send takes it (default: nobody, it waits)
+    #[arg(long, env = "SHAREKARO_DROP_TARGET")]
+    drop_target: Option<String>,
+    /// What becomes of it once it was sent: move (to Sent), keep or delete (default: move)
+    #[arg(long, env = "SHAREKARO_DROP_AFTER")]
+    drop_after: Option<DropAfter>,
     /// Key and database (default: $XDG_STATE_HOME/sharekaro)
     #[arg(long, env = "SHAREKARO_STATE_DIR")]
     state_dir: Option<PathBuf>,
@@ -196,6 +205,19 @@ pub enum Congestion {
     Bbr,
 }
 
+/// What becomes of something in a drop folder once everybody has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Deserialize, Serialize, clap::ValueEnum, Default)]
+#[serde(rename_all = "snake_case")]
+pub enum DropAfter {
+    /// It is moved to `Sent`.
+    #[default]
+    Move,
+    /// It stays where it is, and is sent again when it changes.
+    Keep,
+    /// It is deleted.
+    Delete,
+}
+
 /// The configuration in force. Serialised, it is what `sharectl config` shows.
 #[derive(Serialize, Debug, Clone)]
 pub struct Config {
@@ -207,6 +229,12 @@ pub struct Config {
     pub inbox_dir: PathBuf,
     /// What is put there is sent.
     pub drop_dir: PathBuf,
+    /// More folders of that kind.
+    pub extra_drop_dirs: Vec<PathBuf>,
+    /// To whom goes what lies at the top of a drop folder.
+    pub drop_target: Option<String>,
+    /// What becomes of it once it was sent.
+    pub drop_after: DropAfter,
     /// Key and database.
     pub state_dir: PathBuf,
     /// The control socket.
@@ -273,6 +301,9 @@ impl Config {
             port: told.port.or(file.port).unwrap_or(DEFAULT_PORT),
             inbox_dir: absolute("inbox_dir", told.inbox_dir.or(file.inbox_dir), || home.downloads.join("ShareKaro"))?,
             drop_dir: absolute("drop_dir", told.drop_dir.or(file.drop_dir), || home.home.join("ShareDrop"))?,
+            extra_drop_dirs: absolutes("extra_drop_dirs", told.extra_drop_dirs.or(file.extra_drop_dirs))?,
+            drop_target: told.drop_target.or(file.drop_target).filter(|target| !target.trim().is_empty()),
+            drop_after: told.drop_after.or(file.drop_after).unwrap_or_default(),
             socket: absolute("socket", told.socket.or(file.socket), sharekaro_proto::control::socket::default_socket)?,
             congestion: told.congestion.or(file.congestion).unwrap_or_default(),
             mdns: told.mdns.or(file.mdns).unwrap_or(true),
@@ -317,6 +348,7 @@ impl Config {
             ("name", self.name != new.name),
             ("port", self.port != new.port),
             ("drop_dir", self.drop_dir != new.drop_dir),
+            ("extra_drop_dirs", self.extra_drop_dirs != new.extra_drop_dirs),
             ("state_dir", self.state_dir != new.state_dir),
             ("socket", self.socket != new.socket),
             ("congestion", self.congestion != new.congestion),
@@ -330,6 +362,7 @@ impl Config {
             name: kept.name,
             port: kept.port,
             drop_dir: kept.drop_dir,
+            extra_drop_dirs: kept.extra_drop_dirs,
             state_dir: kept.state_dir,
             socket: kept.socket,
             congestion: kept.congestion,
@@ -339,6 +372,19 @@ impl Config {
             ..new
         };
         (followed, changed)
+    }
+}
+
+impl Config {
+    /// All drop folders, each once.
+    pub fn drop_dirs(&self) -> Vec<PathBuf> {
+        let mut dirs: Vec<PathBuf> = Vec::new();
+        for dir in std::iter::once(&self.drop_dir).chain(&self.extra_drop_dirs) {
+            if !dirs.contains(dir) {
+                dirs.push(dir.clone());
+            }
+        }
+        dirs
     }
 }
 
@@ -381,6 +427,11 @@ fn absolute(key: &'static str, told: Option<PathBuf>, default: impl FnOnce() -> 
         return Err(Error::Value { key, value: path.display().to_string(), why: "it has to be an absolute path" });
     }
     Ok(path)
+}
+
+fn absolutes(key: &'static str, told: Option<Vec<PathBuf>>) -> Result<Vec<PathBuf>, Error> {
+    let named = told.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
+    named.map(|path| absolute(key, Some(path), PathBuf::new)).collect()
 }
 
 /// `90s`, `15m`, `24h`, `7d`, or seconds without a letter.

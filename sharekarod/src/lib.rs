@@ -66,6 +66,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     start_network(&engine, identity);
     tasks.spawn(watchers::discover(engine.clone(), shutdown.clone()));
     tasks.spawn(watchers::watch_links(engine.clone(), shutdown.clone()));
+    tasks.spawn(watchers::watch_drop_folders(engine.clone(), shutdown.clone()));
     let monitor = start_monitor(&engine, &tasks, &shutdown);
     tasks.spawn(socket.serve(frontends::api::router(engine.clone(), monitor, shutdown.clone()), shutdown.clone()));
     if engine.config().dbus {

@@ -6,6 +6,7 @@ mod agent;
 mod bus;
 mod demo;
 mod desktop;
+mod drop;
 mod far;
 mod files;
 mod inbox;

@@ -8,6 +8,7 @@ use sharekaro_proto::{
 };
 
 use crate::{
+    commands::drop,
     ending::End,
     print::{Screen, anomaly, message, quantity::count, transfer},
 };
@@ -52,6 +53,8 @@ fn shown(event: &Event) -> String {
         Fact::TransferChanged(transfer) => transfer::line(transfer),
         Fact::MessageReceived(it) | Fact::MessageChanged(it) => message::line(it),
         Fact::AnomalyRecorded(it) => anomaly::line(it),
+        Fact::DropChanged(item) => drop::line(item),
+        Fact::DropForgotten(gone) => format!("{} is no longer in the drop folder", Shown(&gone.path)),
         Fact::WarningsChanged(warnings) => {
             let messages: Vec<String> = warnings.iter().map(|warning| Shown(&warning.message).to_string()).collect();
             if messages.is_empty() { "no warnings".to_owned() } else { format!("warning: {}", messages.join("; ")) }

@@ -10,6 +10,7 @@ pub(crate) mod completions;
 pub(crate) mod daemon;
 pub(crate) mod demo;
 pub(crate) mod doctor;
+pub(crate) mod drop;
 pub(crate) mod events;
 mod follow;
 pub(crate) mod group;
@@ -75,6 +76,7 @@ pub(crate) async fn run(cli: Cli, screen: &Screen) -> Result<(), End> {
         Command::Receipt(it) => it.run(&client, screen).await,
         Command::Inbox(it) => it.run(&client, screen).await,
         Command::Policy(it) => it.run(&client, screen).await,
+        Command::Drop(it) => it.run(&client, screen).await,
         Command::Message(it) => it.run(&client, screen).await,
         Command::Messages(it) => it.run(&client, screen).await,
         Command::Chat(it) => it.run(&client, screen).await,

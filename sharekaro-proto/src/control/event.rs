@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{message::Message, net::Anomaly, pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
+use super::{drop::DropItem, message::Message, net::Anomaly, pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
 use crate::DeviceId;
 
 /// One fact. `seq` grows by one from event to event; a snapshot carries the number of the last event that is in it.
@@ -42,6 +42,10 @@ pub enum Fact {
     MessageChanged(Box<Message>),
     /// Something on the network is out of the ordinary, or worse than it was said to be.
     AnomalyRecorded(Box<Anomaly>),
+    /// Something in a drop folder is new or stands elsewhere than before.
+    DropChanged(Box<DropItem>),
+    /// Something in a drop folder is no longer there, and was not sent: its path.
+    DropForgotten(DropForgotten),
     /// Something does not work as it should, or works again.
     WarningsChanged(Vec<Warning>),
 }
@@ -55,6 +59,9 @@ pub struct Snapshot {
     pub transfers: Vec<Transfer>,
     /// Pairings under way.
     pub pairings: Vec<Pairing>,
+    /// What lies in drop folders and is not sent yet.
+    #[serde(default)]
+    pub drops: Vec<DropItem>,
     /// What does not work as it should.
     pub warnings: Vec<Warning>,
 }
@@ -65,6 +72,13 @@ pub struct PeerForgotten {
     /// Its id.
     #[schema(value_type = String)]
     pub id: DeviceId,
+}
+
+/// What is no longer in a drop folder.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+pub struct DropForgotten {
+    /// Where it was, as in `DropItem`.
+    pub path: String,
 }
 
 /// Another key under a known name.

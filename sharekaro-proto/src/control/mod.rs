@@ -4,6 +4,7 @@
 //! daemon's router and the client alike. The same names stand on D-Bus and in `sharectl --json`.
 
 pub mod doctor;
+pub mod drop;
 pub mod error;
 pub mod event;
 pub mod inbox;

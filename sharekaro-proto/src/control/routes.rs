@@ -87,6 +87,11 @@ pub const POLICY_TEST: &str = "/v1/policy/test";
 /// `GET` with `LogQuery`: `Decisions`.
 pub const POLICY_LOG: &str = "/v1/policy/log";
 
+/// `GET`: `Drops`.
+pub const DROP: &str = "/v1/drop";
+/// `POST` `RetryDrop`: `Drops`, those that are tried.
+pub const DROP_RETRY: &str = "/v1/drop/retry";
+
 /// `GET` with `HistoryQuery`: `Messages`. `POST` `WriteMessage`: `WrittenMessages`.
 pub const MESSAGES: &str = "/v1/messages";
 /// `POST` `MarkRead`.

@@ -5,6 +5,7 @@
 
 pub mod clock;
 pub mod doctor;
+pub mod drop;
 pub mod messages;
 pub mod pairing;
 pub mod peers;
@@ -29,6 +30,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use self::state::{State, Subscription};
 use self::{
+    drop::{DropDesk, table::DropTable},
     messages::{desk::Desk, table::MessageTable},
     pairing::PairingTable,
     peers::{connect::Kicks, table::PeerTable},
@@ -77,6 +79,7 @@ struct Inner {
     takers: Takers,
     policy: Policy,
     desk: Desk,
+    drops: DropDesk,
     shutdown: CancellationToken,
     tasks: TaskTracker,
 }
@@ -98,6 +101,7 @@ impl Engine {
             presence: peers::presence::read(store.now(|c| store::settings::get(c, store::settings::PRESENCE))?),
             policy: RuleTable::new(&config.policy, store.now(store::policy::load)?, config.home.clone())?,
             pairings: PairingTable::default(),
+            drops: DropTable::default(),
             warnings: WarningTable::default(),
             anomalies: Vec::new(),
         };
@@ -106,6 +110,7 @@ impl Engine {
             takers: Takers::default(),
             policy: Policy::default(),
             desk: Desk::default(),
+            drops: DropDesk::default(),
             config: RwLock::new(Arc::new(config)),
             identity,
             store,
@@ -135,6 +140,7 @@ impl Engine {
         self.deliver_what_was_left();
         self.resume_messages();
         self.run_what_was_owed();
+        self.keep_drop_folders();
     }
 
     /// Ends everything that runs, bounded in time; transfers are parked and go on with the next start.

@@ -23,6 +23,7 @@ impl Engine {
         let (config, need_a_start) = self.config().follow(new);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.schedule_changed();
+        self.drop_targets_changed();
         if need_a_start.is_empty() {
             return self.unwarn("restart_needed");
         }

@@ -19,7 +19,7 @@ use sharekaro_proto::control::{
 use tokio::sync::broadcast;
 
 use super::{
-    messages::table::MessageTable, pairing::PairingTable, peers::table::PeerTable, policy::table::RuleTable,
+    drop::table::DropTable, messages::table::MessageTable, pairing::PairingTable, peers::table::PeerTable, policy::table::RuleTable,
     transfers::table::TransferTable,
 };
 use crate::store::groups::Groups;
@@ -43,6 +43,8 @@ pub struct State {
     pub policy: RuleTable,
     /// Pairings and invitations under way.
     pub pairings: PairingTable,
+    /// What lies in drop folders.
+    pub drops: DropTable,
     /// What does not work as it should.
     pub warnings: WarningTable,
     /// What the monitor found and nobody was told yet; the monitor itself remembers all of it.
@@ -89,6 +91,7 @@ impl State {
         facts.extend(self.transfers.drain(&self.peers));
         facts.extend(self.messages.drain(&self.peers));
         facts.extend(self.anomalies.drain(..).map(|anomaly| Fact::AnomalyRecorded(Box::new(anomaly))));
+        facts.extend(self.drops.drain());
         if std::mem::take(&mut self.warnings.touched) {
             facts.push(Fact::WarningsChanged(self.warnings.list.clone()));
         }
@@ -100,6 +103,7 @@ impl State {
             peers: self.peers.views(),
             transfers: self.transfers.views(&self.peers),
             pairings: self.pairings.views(&self.peers),
+            drops: self.drops.views(),
             warnings: self.warnings.list.clone(),
         }
     }

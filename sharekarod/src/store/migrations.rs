@@ -120,6 +120,33 @@ const STEPS: &[M<'_>] = &[
      ) STRICT;
      CREATE INDEX decisions_by_kind ON decisions (stranger, no);",
     ),
+    M::up(
+        "CREATE TABLE drop_names (
+         name TEXT PRIMARY KEY,
+         peer BLOB NOT NULL CHECK (length(peer) = 32)
+     ) STRICT, WITHOUT ROWID;
+     CREATE TABLE drops (
+         id         INTEGER PRIMARY KEY AUTOINCREMENT,
+         root       BLOB NOT NULL,
+         place      BLOB NOT NULL,
+         target     TEXT NOT NULL,
+         print      BLOB NOT NULL CHECK (length(print) = 16),
+         ino        INTEGER NOT NULL,
+         stage      TEXT NOT NULL,
+         reason     TEXT,
+         filed      BLOB,
+         changed_ms INTEGER NOT NULL
+     ) STRICT;
+     CREATE INDEX drops_by_place ON drops (root, place);
+     CREATE INDEX drops_by_stage ON drops (stage, id);
+     CREATE TABLE drop_receivers (
+         drop_id  INTEGER NOT NULL,
+         peer     BLOB NOT NULL CHECK (length(peer) = 32),
+         transfer INTEGER,
+         done     INTEGER NOT NULL,
+         PRIMARY KEY (drop_id, peer)
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {

@@ -6,6 +6,7 @@
 pub mod contents;
 pub mod crowd;
 pub mod decisions;
+pub mod drops;
 pub mod groups;
 pub mod messages;
 mod migrations;

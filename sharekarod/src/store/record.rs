@@ -122,6 +122,9 @@ pub struct SendOptions {
     pub ignore_files: bool,
     /// Extended attributes too.
     pub xattrs: bool,
+    /// It lay in a drop folder: no link on the way to it is followed, and what is gone by now is left out.
+    #[serde(default)]
+    pub dropped: bool,
 }
 
 impl Record {

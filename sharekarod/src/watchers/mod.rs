@@ -1,6 +1,7 @@
-//! They notice and call the engine like any frontend: mDNS, changes of our links, suspend.
+//! They notice and call the engine like any frontend: mDNS, changes of our links, suspend, what is put into drop folders.
 
 pub mod discovery;
+mod drop_folders;
 pub mod links;
 #[cfg(test)]
 mod own_network;
@@ -9,6 +10,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
+pub use self::drop_folders::watch_drop_folders;
 use self::{
     discovery::{Discovery, Options, Sighting},
     links::Links,

@@ -388,7 +388,7 @@ mod tests {
         let snapshot = |transfers| Event {
             seq: 0,
             at: Timestamp::from_second(200).unwrap(),
-            fact: Fact::Snapshot(Box::new(Snapshot { peers: vec![], transfers, pairings: vec![], warnings: vec![] })),
+            fact: Fact::Snapshot(Box::new(Snapshot { peers: vec![], transfers, pairings: vec![], drops: vec![], warnings: vec![] })),
         };
         let mut notices = Notices::default();
         let old = Transfer { id: TransferId(1), ..transfer(Direction::In, TransferState::Done) };

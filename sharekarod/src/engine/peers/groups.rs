@@ -71,14 +71,16 @@ impl Engine {
     async fn keep_group(&self, name: &str, peers: BTreeSet<DeviceId>) -> Result<Group, ErrorBody> {
         let (kept_name, kept) = (name.to_owned(), peers.clone());
         self.store().write(Durability::Durable, move |t| store::groups::save(t, &kept_name, &kept)).await?;
-        Ok(self.update(|state| {
+        let group = self.update(|state| {
             if peers.is_empty() {
                 state.groups.remove(name);
             } else {
                 state.groups.insert(name.to_owned(), peers);
             }
             view(state, name)
-        }))
+        });
+        self.drop_targets_changed();
+        Ok(group)
     }
 }
 

@@ -23,7 +23,7 @@ mod receipt;
 pub mod record;
 mod reuse;
 mod schedule;
-mod send;
+pub mod send;
 mod serve;
 pub mod sources;
 mod steer;

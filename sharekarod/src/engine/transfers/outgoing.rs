@@ -80,6 +80,12 @@ async fn step(engine: &Engine, record: &Record) -> Step {
             return Step::Again(SOURCE_LOOK);
         }
     };
+    if source.totals.entries == 0 {
+        let why = ErrorBody::new(ErrorCode::LocalFile, "nothing is left of what was to be sent")
+            .hint("look at `skipped`: what is there was left out");
+        engine.note_transfer(id, |row| row.enter_with(TransferState::Failed, Phase::Resting, why.clone())).await;
+        return Step::Again(Duration::ZERO);
+    }
     let Some(session) = engine.open_session(&record.peer) else {
         away(engine, record).await;
         engine.session(record.peer).await;

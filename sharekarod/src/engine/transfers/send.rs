@@ -48,17 +48,7 @@ impl Engine {
 
     /// Records a transfer of these sources to each of these peers.
     pub(crate) async fn send_to(&self, send: &Send, peers: &[DeviceId], sources: &[PathBuf]) -> Result<Transfers, ErrorBody> {
-        let set = TransferKey::fresh();
-        let crowd = (peers.len() > 1 && !send.apart).then(Crowd::fresh);
-        let records: Vec<Record> = peers
-            .iter()
-            .enumerate()
-            .map(|(i, peer)| Record {
-                crowd: crowd.clone(),
-                ..record(send, *peer, if i == 0 { set } else { TransferKey::fresh() }, set, sources)
-            })
-            .collect();
-        let ids = self.record_all(records).await?;
+        let ids = self.record_all(records(send, peers, sources)).await?;
         for id in &ids {
             self.spawn_transfer(*id);
         }
@@ -90,7 +80,7 @@ impl Engine {
     }
 
     /// A paired peer that is off while another key uses its name: somebody has to look before anything is sent.
-    fn refuse_impostors(&self, peer: DeviceId) -> Result<(), ErrorBody> {
+    pub(crate) fn refuse_impostors(&self, peer: DeviceId) -> Result<(), ErrorBody> {
         self.look(|state| {
             let Some(known) = state.peers.get(&peer) else { return Ok(()) };
             let impostor =
@@ -120,12 +110,24 @@ impl Engine {
             })
             .await?;
         crash::point("send-kept");
+        self.show_recorded(&ids, records);
+        Ok(ids)
+    }
+
+    /// These are in the store and run from now on.
+    pub(crate) fn run_recorded(&self, ids: &[TransferId], records: Vec<Record>) {
+        self.show_recorded(ids, records);
+        for id in ids {
+            self.spawn_transfer(*id);
+        }
+    }
+
+    fn show_recorded(&self, ids: &[TransferId], records: Vec<Record>) {
         self.update(|state| {
             for (id, record) in ids.iter().zip(records) {
                 state.transfers.insert(Record { id: *id, ..record });
             }
         });
-        Ok(ids)
     }
 
     /// Lets a transfer run, if it does not yet.
@@ -150,6 +152,14 @@ impl Engine {
             self.spawn_transfer(id);
         }
     }
+}
+
+/// A transfer of these sources to each of these peers, as it will be recorded.
+pub(crate) fn records(send: &Send, peers: &[DeviceId], sources: &[PathBuf]) -> Vec<Record> {
+    let set = TransferKey::fresh();
+    let crowd = (peers.len() > 1 && !send.apart).then(Crowd::fresh);
+    let key = |i| if i == 0 { set } else { TransferKey::fresh() };
+    peers.iter().enumerate().map(|(i, peer)| Record { crowd: crowd.clone(), ..record(send, *peer, key(i), set, sources) }).collect()
 }
 
 fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sources: &[PathBuf]) -> Record {
@@ -179,7 +189,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         files_done: 0,
         error: None,
         sources: sources.iter().cloned().map(RawPath).collect(),
-        options: SendOptions { exclude: send.exclude.clone(), ignore_files: send.ignore_files, xattrs: send.xattrs },
+        options: SendOptions { exclude: send.exclude.clone(), ignore_files: send.ignore_files, xattrs: send.xattrs, dropped: false },
         conflict: send.conflict,
         placed: Vec::new(),
         destination: None,

@@ -96,6 +96,7 @@ impl Engine {
             exclude: record.options.exclude.clone(),
             ignore_files: record.options.ignore_files,
             xattrs: record.options.xattrs,
+            dropped: record.options.dropped,
         };
         let (engine, id) = (self.clone(), record.id);
         let opened = tokio::task::spawn_blocking(move || {

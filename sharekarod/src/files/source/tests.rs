@@ -118,7 +118,7 @@ fn what_is_excluded_is_not_sent_and_not_missed() {
     given.write("tree/.gitignore", "*.log\n!keep.log\n");
     given.write("tree/src/x.log", "1");
     given.write("tree/src/keep.log", "1");
-    given.options = WalkOptions { exclude: vec!["*.o".into(), "target/".into()], ignore_files: true, xattrs: false };
+    given.options = WalkOptions { exclude: vec!["*.o".into(), "target/".into()], ignore_files: true, ..WalkOptions::default() };
 
     let (tree, walked) = given.walk(&["tree"]);
 

@@ -14,7 +14,10 @@ use std::{
     },
 };
 
-use rustix::fs::{self, Access, AtFlags, CWD, FileType, Stat};
+use rustix::{
+    fs::{self, Access, AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat},
+    io::Errno,
+};
 use sharekaro_proto::{
     nouns::transfer::SkipReason,
     wire::{Entry, EntryKind},
@@ -48,6 +51,8 @@ pub struct WalkOptions {
     pub ignore_files: bool,
     /// Whether extended attributes (of users) travel.
     pub xattrs: bool,
+    /// What is named lay in a drop folder: no link on the way to it is followed, and where it is gone it is left out.
+    pub dropped: bool,
 }
 
 /// What a walk has found so far.
@@ -110,9 +115,15 @@ struct Found<'f> {
 impl Walk<'_, '_> {
     /// Walks one thing that a person named, under the name that it gets at the top.
     pub(super) fn top(&mut self, top_path: &Path, name: FileName) -> Result<(), WalkError> {
-        let missing = |source| WalkError::Missing { path: top_path.to_owned(), source };
-        let stat = fs::stat(top_path).map_err(|e| missing(e.into()))?;
         let path = PathBuf::from(name.as_os_str());
+        let stat = match self.named(top_path) {
+            Ok(stat) => stat,
+            Err(Errno::NOENT) if self.options.dropped && top_path.parent().is_some_and(Path::is_dir) => {
+                return self.skip(path, SkipReason::Vanished);
+            }
+            Err(Errno::LOOP) if self.options.dropped => return self.skip(path, SkipReason::Link),
+            Err(e) => return Err(WalkError::Missing { path: top_path.to_owned(), source: e.into() }),
+        };
         let is_folder = file_type(&stat) == FileType::Directory;
         if self.exclude.matches(&path, is_folder) {
             return Ok(());
@@ -133,6 +144,17 @@ impl Walk<'_, '_> {
             FileType::Directory | FileType::RegularFile => self.skip(path, SkipReason::Unreadable),
             _ => self.skip(path, SkipReason::Special),
         }
+    }
+
+    /// What a person named. A link is followed, as its content is meant, but not out of a drop folder.
+    fn named(&self, top_path: &Path) -> rustix::io::Result<Stat> {
+        if !self.options.dropped {
+            return fs::stat(top_path);
+        }
+        // without opening it: a pipe would block, a device might act
+        let unlinked = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        let handle = fs::openat2(CWD, top_path, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty(), unlinked)?;
+        fs::fstat(handle)
     }
 
     fn tree(&mut self, top_path: &Path, top: Pending) -> Result<(), WalkError> {

@@ -6,6 +6,7 @@
 mod body;
 mod codes;
 mod doctor;
+mod drop;
 mod events;
 mod inbox;
 mod messages;
@@ -132,6 +133,8 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(messages::group_add))
         .routes(each!(messages::group_remove))
         .routes(each!(messages::presence, messages::set_presence))
+        .routes(each!(drop::drops))
+        .routes(each!(drop::retry))
         .routes(each!(inbox::inbox))
         .routes(each!(inbox::accept))
         .routes(each!(inbox::decline))

@@ -123,7 +123,7 @@ impl Objects {
             Fact::WarningsChanged(warnings) => self.show_warnings(warnings, News::Yes).await?,
             Fact::MessageReceived(message) => self.tell_message(message).await?,
             Fact::MessageChanged(message) => self.tell_message_state(message).await?,
-            Fact::AnomalyRecorded(_) => {} // not on the bus
+            Fact::AnomalyRecorded(_) | Fact::DropChanged(_) | Fact::DropForgotten(_) => {} // not on the bus
         }
         self.count();
         Ok(())

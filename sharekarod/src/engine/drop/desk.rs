@@ -1,0 +1,490 @@
+//! The desk: one task that takes in what was noticed, and goes as far as it can with everything that is in a drop
+//! folder. Between two turns it sleeps until something happens or something is due.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    path::PathBuf,
+    time::Duration,
+};
+
+use sharekaro_proto::{
+    TransferId,
+    control::{
+        drop::{DropItem, DropState},
+        event::Fact,
+    },
+    nouns::{text::lossless, transfer::TransferState},
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::{
+    Inbox,
+    folders::{Wanted, folder_of},
+    names::{Names, is_target},
+    settle::{Settle, Sign},
+    table::Place,
+};
+use crate::{
+    engine::{Engine, Subscription, clock},
+    files::{
+        FileName,
+        dropped::{Seen, is_hidden, is_ours, unfinished},
+    },
+    store::{
+        self,
+        drops::{DropRow, Stage},
+    },
+};
+
+/// What comes in a burst is read together.
+const BURST: Duration = Duration::from_millis(100);
+
+/// A folder that was removed is made again after this: whoever removes a tree is not disturbed in the middle of it.
+const MAKE_AGAIN: Duration = Duration::from_secs(1);
+
+/// The folders are looked through this often, though events should have told everything.
+const SURVEY: Duration = Duration::from_secs(600);
+
+/// The same where not everything can be watched.
+const SURVEY_BLIND: Duration = Duration::from_secs(30);
+
+/// What could not be recorded or filed away is tried again after this.
+const AGAIN: Duration = Duration::from_secs(30);
+
+/// Something in a drop folder that no transfer was recorded for.
+pub(super) struct Unit {
+    pub(super) settle: Settle,
+    /// What it is, once it is whole, and when that was seen.
+    pub(super) whole: Option<(Seen, Instant)>,
+    /// Where it stands, for people.
+    pub(super) state: DropState,
+    /// Why it does not go.
+    pub(super) reason: Option<String>,
+    /// What keeps us from looking at it: its name, or the folder that it is in.
+    pub(super) barred: Option<Bar>,
+}
+
+/// Why something is not even looked at.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Bar {
+    /// Its name says that it is not finished.
+    Name,
+    /// The folder that it is in cannot, or must not, be used.
+    Folder,
+}
+
+impl Unit {
+    pub(super) fn new(settle: Settle) -> Self {
+        Self { settle, whole: None, state: DropState::Settling, reason: None, barred: None }
+    }
+
+    /// It stands so from now on.
+    pub(super) fn stands(&mut self, state: DropState, reason: Option<String>) {
+        (self.state, self.reason) = (state, reason);
+    }
+
+    /// Whether it is still to be found out whether it is whole.
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.whole.is_none() && self.barred.is_none()
+    }
+}
+
+/// What the task knows.
+pub(super) struct Desk {
+    pub(super) engine: Engine,
+    pub(super) roots: Vec<PathBuf>,
+    pub(super) names: Names,
+    /// What lies there and was not taken yet.
+    pub(super) units: BTreeMap<Place, Unit>,
+    /// What was taken and is not over.
+    pub(super) rows: BTreeMap<i64, DropRow>,
+    /// Where a row was taken from.
+    at: HashMap<Place, i64>,
+    /// The rows that a transfer carries.
+    pub(super) carried: HashMap<TransferId, Vec<i64>>,
+    /// How each of these transfers stood when we looked last.
+    standing: HashMap<TransferId, (TransferState, Option<String>)>,
+    /// Rows to look at in this turn.
+    pub(super) check: BTreeSet<i64>,
+    /// Places that are shown otherwise from now on.
+    pub(super) dirty: BTreeSet<Place>,
+    /// What each drop folder should have in it, as it was made last.
+    pub(super) kept: Wanted,
+    keep_at: Option<Instant>,
+    survey_at: Instant,
+    again_at: Option<Instant>,
+    /// What was sent in this turn.
+    pub(super) sent: Vec<(Place, DropItem)>,
+    /// The lists of what waits, as they were written last.
+    listed: Vec<Vec<String>>,
+    blind: bool,
+    lost: bool,
+    /// Something may go now that could not before.
+    pub(super) dispatch: bool,
+}
+
+/// Runs as long as the engine does.
+pub(super) async fn run(engine: Engine) {
+    let mut events = engine.subscribe();
+    let Some(mut desk) = Desk::open(engine.clone()) else { return };
+    desk.recover().await;
+    loop {
+        desk.turn().await;
+        let due = desk.due();
+        tokio::select! {
+            () = engine.inner.drops.arrived.notified() => {}
+            relevant = hear(&mut desk, &mut events) => {
+                if !relevant {
+                    return;
+                }
+            }
+            () = sleep_until(due) => continue,
+        }
+        sleep(BURST).await;
+    }
+}
+
+/// Returns when something happened that matters here: true; false when the engine ends. Safe to cancel.
+async fn hear(desk: &mut Desk, events: &mut Subscription) -> bool {
+    while let Some(event) = events.next().await {
+        if desk.hears(&event.fact) {
+            return true;
+        }
+    }
+    false
+}
+
+impl Desk {
+    fn open(engine: Engine) -> Option<Self> {
+        let kept = engine.store().now(store::drops::names).and_then(|names| Ok((names, engine.store().now(store::drops::open)?)));
+        let (names, rows) = match kept {
+            Ok(kept) => kept,
+            Err(e) => {
+                engine.warn("drop_folder_off", format!("the drop folder is not used: {e}"), "restart the daemon; its log says more");
+                return None;
+            }
+        };
+        let now = Instant::now();
+        let mut desk = Self {
+            roots: engine.config().drop_dirs(),
+            engine,
+            names: Names::new(names),
+            units: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            at: HashMap::new(),
+            carried: HashMap::new(),
+            standing: HashMap::new(),
+            check: BTreeSet::new(),
+            dirty: BTreeSet::new(),
+            kept: Wanted::default(),
+            keep_at: Some(now),
+            survey_at: now,
+            again_at: None,
+            sent: Vec::new(),
+            listed: Vec::new(),
+            blind: false,
+            lost: false,
+            dispatch: false,
+        };
+        for row in rows {
+            desk.check.insert(row.id);
+            desk.take_row(row);
+        }
+        Some(desk)
+    }
+
+    /// Goes as far as it can right now.
+    async fn turn(&mut self) {
+        let inbox = self.engine.inner.drops.take();
+        self.take_in(inbox).await;
+        let now = Instant::now();
+        if self.keep_at.is_some_and(|at| at <= now) {
+            self.keep_at = None;
+            self.keep_folders().await;
+            self.survey_at = now;
+        }
+        if self.survey_at <= now {
+            let lost = std::mem::take(&mut self.lost);
+            self.survey(lost).await;
+            self.survey_at = Instant::now() + if self.blind { SURVEY_BLIND } else { SURVEY };
+        }
+        if self.again_at.is_some_and(|at| at <= now) {
+            (self.again_at, self.dispatch) = (None, true);
+            self.check.extend(self.rows.keys());
+        }
+        if !self.check.is_empty() {
+            self.finish().await;
+        }
+        self.look().await;
+        if std::mem::take(&mut self.dispatch) {
+            self.dispatch_all().await;
+        }
+        self.show().await;
+    }
+
+    /// When there is something to do next.
+    fn due(&self) -> Instant {
+        let looks = self.units.values().filter(|unit| unit.is_looked_at()).map(|unit| unit.settle.due());
+        let others = [self.keep_at, self.again_at].into_iter().flatten();
+        looks.chain(others).fold(self.survey_at, Instant::min)
+    }
+
+    async fn take_in(&mut self, inbox: Inbox) {
+        let now = Instant::now();
+        if let Some(blind) = inbox.blind.filter(|blind| *blind != self.blind) {
+            self.blind = blind;
+            self.survey_at = self.survey_at.min(now + if blind { SURVEY_BLIND } else { SURVEY });
+        }
+        for (root, path, sign) in inbox.signs {
+            self.noticed(now, (root, path), sign);
+        }
+        if inbox.lost {
+            (self.lost, self.survey_at) = (true, now);
+        }
+        if inbox.targets_changed {
+            self.peers_changed();
+        }
+        for (path, reply) in inbox.retries {
+            let tried = self.retry(path).await;
+            let _ = reply.send(tried); // who asked is gone
+        }
+    }
+
+    /// Something happened somewhere in a drop folder.
+    fn noticed(&mut self, now: Instant, (root, path): Place, sign: Sign) {
+        let mut parts = path.iter();
+        let Some(first) = parts.next().and_then(|name| FileName::parse(name.as_encoded_bytes()).ok()) else {
+            return self.keep_soon(now); // the drop folder itself
+        };
+        if is_hidden(&first) || is_ours(&first) {
+            return;
+        }
+        let second = parts.next().and_then(|name| FileName::parse(name.as_encoded_bytes()).ok());
+        let in_target = first.as_os_str().to_str().is_some_and(|name| is_target(&self.names, name));
+        let (place, name) = match second {
+            None if in_target => return self.keep_soon(now),
+            Some(second) if in_target => (PathBuf::from(first.as_os_str()).join(second.as_os_str()), second),
+            _ => (PathBuf::from(first.as_os_str()), first),
+        };
+        if is_hidden(&name) {
+            return;
+        }
+        let inner = path.strip_prefix(&place).map(PathBuf::from).unwrap_or_default();
+        let place = (root, place);
+        if let Some(id) = self.row_at(&place) {
+            if sign == Sign::Gone && inner.as_os_str().is_empty() {
+                self.check.insert(id);
+            }
+            return;
+        }
+        match self.units.get_mut(&place) {
+            Some(unit) => {
+                unit.settle.touch(now, &inner, sign);
+                unit.whole = None;
+            }
+            None if sign == Sign::Gone => return,
+            None => drop(self.units.insert(place.clone(), Unit::new(Settle::heard(now, &inner, sign)))),
+        }
+        self.judge_name(&place);
+        self.dirty.insert(place);
+    }
+
+    /// A name that says that its file is not finished is enough to wait, until it has another name.
+    pub(super) fn judge_name(&mut self, place: &Place) {
+        let name = place.1.file_name().and_then(|name| FileName::parse(name.as_encoded_bytes()).ok());
+        let ending = name.as_ref().and_then(unfinished);
+        if let Some(unit) = self.units.get_mut(place) {
+            let why =
+                ending.map(|ending| format!("a name that ends in {ending} is that of a file in the making: it goes once it has another"));
+            unit.barred = ending.map(|_| Bar::Name);
+            unit.stands(DropState::Settling, why);
+        }
+    }
+
+    fn keep_soon(&mut self, now: Instant) {
+        self.keep_at = Some(now + MAKE_AGAIN);
+    }
+
+    /// Something happened to a peer, a transfer, or we fell behind; whether it matters here.
+    fn hears(&mut self, fact: &Fact) -> bool {
+        match fact {
+            Fact::TransferChanged(it) => {
+                let Some(rows) = self.carried.get(&it.id) else { return false };
+                let stands = (it.state, it.error.as_ref().map(|e| e.message.clone()));
+                if self.standing.insert(it.id, stands.clone()).as_ref() == Some(&stands) {
+                    return false;
+                }
+                self.check.extend(rows);
+                true
+            }
+            Fact::PeerChanged(_) | Fact::PeerForgotten(_) => {
+                self.peers_changed();
+                true
+            }
+            Fact::Snapshot(_) => {
+                self.peers_changed();
+                self.check.extend(self.rows.keys());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Peers or groups are others than before, or can be reached now.
+    pub(super) fn peers_changed(&mut self) {
+        self.dispatch = true;
+        if self.kept != self.wanted() {
+            self.keep_at = Some(Instant::now());
+        }
+    }
+
+    // ---- rows ------------------------------------------------------------------------------------------------
+
+    /// From now on this is taken, and its transfers are watched.
+    pub(super) fn take_row(&mut self, row: DropRow) {
+        for transfer in row.receivers.iter().filter_map(|it| it.transfer) {
+            self.carried.entry(transfer).or_default().push(row.id);
+        }
+        if let Some(place) = self.place_of(&row) {
+            self.at.insert(place.clone(), row.id);
+            self.dirty.insert(place);
+        }
+        self.rows.insert(row.id, row);
+    }
+
+    /// This is over.
+    pub(super) fn drop_row(&mut self, id: i64) -> Option<DropRow> {
+        let row = self.rows.remove(&id)?;
+        for transfer in row.receivers.iter().filter_map(|it| it.transfer) {
+            if let Some(rows) = self.carried.get_mut(&transfer) {
+                rows.retain(|other| *other != id);
+                if rows.is_empty() {
+                    self.carried.remove(&transfer);
+                    self.standing.remove(&transfer);
+                }
+            }
+        }
+        if let Some(place) = self.place_of(&row) {
+            self.at.remove(&place);
+            self.dirty.insert(place);
+        }
+        Some(row)
+    }
+
+    /// What was taken from a place and is under way.
+    pub(super) fn row_at(&self, place: &Place) -> Option<i64> {
+        let row = self.rows.get(self.at.get(place)?)?;
+        matches!(row.stage, Stage::Sending | Stage::Removing).then_some(row.id)
+    }
+
+    /// What was taken from a place and goes again to some.
+    pub(super) fn again_at(&self, place: &Place) -> Option<i64> {
+        let row = self.rows.get(self.at.get(place)?)?;
+        (row.stage == Stage::Again).then_some(row.id)
+    }
+
+    /// Where a row lies now; `None` where its drop folder is no longer configured.
+    pub(super) fn place_of(&self, row: &DropRow) -> Option<Place> {
+        let root = self.roots.iter().position(|root| *root == row.root)?;
+        let at = if row.stage == Stage::Failed { row.filed.as_ref().unwrap_or(&row.place) } else { &row.place };
+        Some((root, at.clone()))
+    }
+
+    // ---- what people see -------------------------------------------------------------------------------------
+
+    /// Shows what changed in this turn, and lists what waits in the folders themselves.
+    async fn show(&mut self) {
+        let (dirty, sent) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.sent));
+        if dirty.is_empty() && sent.is_empty() {
+            return;
+        }
+        let rows: HashMap<Place, &DropRow> = self.rows.values().filter_map(|row| Some((self.place_of(row)?, row))).collect();
+        let shown: Vec<(Place, Option<DropItem>)> = dirty
+            .into_iter()
+            .map(|place| {
+                let unit = self.units.get(&place).map(|unit| (unit.state, unit.reason.clone(), None));
+                let row = || rows.get(&place).map(|row| (self.state_of(row), self.reason_of(row), Some(row.target.clone())));
+                let item = unit.or_else(row).map(|(state, reason, target)| self.item(&place, target, state, reason));
+                (place, item)
+            })
+            .collect();
+        self.engine.update(|state| {
+            sent.into_iter().for_each(|(place, item)| state.drops.show(place, item));
+            for (place, item) in shown {
+                match item {
+                    Some(item) => state.drops.show(place, item),
+                    None => state.drops.hide(&place),
+                }
+            }
+        });
+        self.list_what_waits().await;
+    }
+
+    pub(super) fn item(&self, place: &Place, target: Option<String>, state: DropState, reason: Option<String>) -> DropItem {
+        let path = self.roots.get(place.0).map(|root| root.join(&place.1)).unwrap_or_default();
+        let target = target.unwrap_or_else(|| self.target_of(&place.1));
+        DropItem { path: lossless(path.as_os_str().as_encoded_bytes()), target, state, reason }
+    }
+
+    /// To whom something goes, as a person wrote it.
+    pub(super) fn target_of(&self, place: &std::path::Path) -> String {
+        match folder_of(&self.names, place) {
+            Some(folder) => folder.to_owned(),
+            None => self.engine.config().drop_target.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Writes `Waiting.txt` where something waits, and removes it where nothing does.
+    async fn list_what_waits(&mut self) {
+        let views = self.engine.look(|state| state.drops.views());
+        let roots = self.roots.clone();
+        let lists: Vec<Vec<String>> = roots
+            .iter()
+            .map(|root| {
+                let top = format!("{}/", lossless(root.as_os_str().as_encoded_bytes()));
+                let waiting = views.iter().filter(|item| item.state == DropState::Waiting);
+                let below = waiting.filter_map(|item| Some((item.path.strip_prefix(&top)?, item.reason.as_deref().unwrap_or_default())));
+                let mut lines: Vec<String> =
+                    below.map(|(path, why)| format!("{}: {why}", sharekaro_proto::nouns::text::Shown(path))).collect();
+                if lines.len() > LINES_MAX {
+                    let more = lines.len() - LINES_MAX;
+                    lines.truncate(LINES_MAX);
+                    lines.push(format!("and {more} more: `sharectl drop status` lists all"));
+                }
+                lines
+            })
+            .collect();
+        if lists == self.listed {
+            return;
+        }
+        self.listed.clone_from(&lists);
+        let written = tokio::task::spawn_blocking(move || {
+            for (root, lines) in roots.iter().zip(&lists) {
+                let dir = crate::files::dropped::DropDir::open(root);
+                if let Ok(dir) = dir
+                    && let Err(e) = dir.write_waiting(lines)
+                {
+                    tracing::debug!(root = %root.display(), "cannot list what waits: {e}");
+                }
+            }
+        });
+        if written.await.is_err() {
+            tracing::warn!("writing the list of what waits was interrupted");
+        }
+    }
+
+    /// What the disk refused is tried again a little later.
+    pub(super) fn again_soon(&mut self) {
+        self.again_at.get_or_insert(Instant::now() + AGAIN);
+    }
+
+    /// Keeps rows as they are now, all or none of them.
+    pub(super) async fn keep(&self, rows: Vec<DropRow>) -> Result<(), store::Error> {
+        let now = clock::now_ms();
+        let rows: Vec<DropRow> = rows.into_iter().map(|row| DropRow { changed_ms: now, ..row }).collect();
+        self.engine.store().write(store::Durability::Durable, move |t| rows.iter().try_for_each(|row| store::drops::save(t, row))).await
+    }
+}
+
+/// So many lines of `Waiting.txt` are read by a person.
+const LINES_MAX: usize = 200;

@@ -1,0 +1,190 @@
+//! The folders of the drop folder: made for everybody who is paired and every group, and who is meant by each.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use sharekaro_proto::{DeviceId, ErrorBody, nouns::trust::Trust};
+
+use super::{
+    desk::Desk,
+    names::{ALL, Names},
+};
+use crate::{
+    files::{
+        FileName,
+        dropped::{DropDir, Trouble},
+    },
+    store::{self, Durability},
+};
+
+/// Who is meant by a folder.
+pub(super) enum Whose {
+    /// These, at least one.
+    Peers(Vec<DeviceId>),
+    /// Nobody right now, and this is why.
+    Nobody(String),
+}
+
+/// What should stand in each drop folder.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    names: BTreeSet<String>,
+    obsolete: BTreeSet<String>,
+}
+
+impl Desk {
+    /// Who is meant by what lies in this folder; at the top without one.
+    pub(super) fn whose(&self, folder: Option<&str>) -> Whose {
+        let peers = match folder {
+            None => match &self.engine.config().drop_target {
+                Some(target) => self.engine.resolve(target),
+                None => {
+                    return Whose::Nobody(
+                        "nobody is named for what lies here: move it into the folder of a peer or a group, or set `drop_target`".to_owned(),
+                    );
+                }
+            },
+            Some(name) if name.starts_with('#') => {
+                return Whose::Nobody("there are no rooms yet in this version: move it into the folder of a peer or a group".to_owned());
+            }
+            Some(name) if name == ALL || name.starts_with('@') => self.engine.resolve(name),
+            Some(name) => self.names.owner(name).map_or_else(|| self.engine.resolve(name), |peer| self.owner_who_may(peer)),
+        };
+        let checked = peers.and_then(|peers| peers.iter().try_for_each(|peer| self.engine.refuse_impostors(*peer)).map(|()| peers));
+        match checked {
+            Ok(peers) => Whose::Peers(peers),
+            Err(e) if e.hint.is_empty() => Whose::Nobody(e.message),
+            Err(e) => Whose::Nobody(format!("{}: {}", e.message, e.hint)),
+        }
+    }
+
+    fn owner_who_may(&self, peer: DeviceId) -> Result<Vec<DeviceId>, ErrorBody> {
+        let (trust, label) = self.engine.look(|state| (state.peers.get(&peer).map(|known| known.trust), state.peers.label(&peer)));
+        match trust {
+            Some(trust) if trust.paired() => Ok(vec![peer]),
+            Some(Trust::Blocked) => Err(ErrorBody::new(sharekaro_proto::ErrorCode::NotTrusted, format!("{label} is blocked"))
+                .hint("`sharectl peer unblock` lets it go on")),
+            _ => Err(ErrorBody::new(
+                sharekaro_proto::ErrorCode::NotTrusted,
+                format!("this folder belongs to a device that is no longer paired (k:{})", peer.short()),
+            )
+            .hint("pair it again, or move this into the folder of somebody else")),
+        }
+    }
+
+    /// What should stand in each drop folder now.
+    pub(super) fn wanted(&self) -> Wanted {
+        let mut wanted = Wanted::default();
+        wanted.names.insert(ALL.to_owned());
+        self.engine.look(|state| {
+            wanted.names.extend(state.groups.keys().map(|name| format!("@{name}")));
+            for known in state.peers.iter().filter(|known| known.trust.paired()) {
+                wanted.names.insert(self.names.wish(known.id, known.label()));
+            }
+        });
+        wanted.obsolete.extend(self.names.iter().map(|(name, _)| name.to_owned()).filter(|name| !wanted.names.contains(name)));
+        wanted
+    }
+
+    /// Makes what is missing, removes what is empty and nobody's any more.
+    pub(super) async fn keep_folders(&mut self) {
+        self.name_new_peers().await;
+        let wanted = self.wanted();
+        self.kept = wanted.clone();
+        let roots = self.roots.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let mut left = BTreeSet::new();
+            roots.iter().for_each(|root| keep(root, &wanted, &mut left));
+            wanted.obsolete.difference(&left).cloned().collect::<Vec<_>>()
+        });
+        let Ok(gone) = made.await else { return };
+        self.forget_names(gone).await;
+        self.engine.inner.drops.rewatch.notify_one();
+    }
+
+    async fn name_new_peers(&mut self) {
+        let names = &self.names;
+        let new: Vec<(String, DeviceId)> = self.engine.look(|state| {
+            let paired = state.peers.iter().filter(|known| known.trust.paired());
+            paired.map(|known| (names.wish(known.id, known.label()), known.id)).filter(|(name, _)| names.owner(name).is_none()).collect()
+        });
+        // one after the other: of two of the same name, the second is wished another one
+        for (_, peer) in new {
+            let name = self.names.wish(peer, &self.engine.label(peer));
+            let kept = name.clone();
+            match self.engine.store().write(Durability::Durable, move |t| store::drops::name(t, &kept, peer)).await {
+                Ok(()) => self.names.give(name, peer),
+                Err(e) => tracing::warn!("cannot keep whose folder this is: {e}"),
+            }
+        }
+    }
+
+    /// Names of folders that no longer exist, of peers that are no longer paired or are called otherwise.
+    async fn forget_names(&mut self, gone: Vec<String>) {
+        for name in gone {
+            let kept = name.clone();
+            match self.engine.store().write(Durability::Soon, move |t| store::drops::unname(t, &kept)).await {
+                Ok(()) => self.names.take(&name),
+                Err(e) => tracing::warn!("cannot forget whose folder this was: {e}"),
+            }
+        }
+    }
+
+    /// Says which folders are not used, and why.
+    pub(super) fn tell_troubles(&self, troubles: &[(PathBuf, Trouble)]) {
+        let unsafe_ones: Vec<String> =
+            troubles.iter().filter(|(_, it)| it.is_unsafe()).map(|(path, it)| format!("{}: {it}", path.display())).collect();
+        let missing: Vec<String> =
+            troubles.iter().filter(|(_, it)| !it.is_unsafe()).map(|(path, it)| format!("{}: {it}", path.display())).collect();
+        let tell = |code: &str, list: Vec<String>, what: &str, hint: &str| match list.as_slice() {
+            [] => self.engine.unwarn(code),
+            list => self.engine.warn(code, format!("{what}: {}", list.join("; ")), hint),
+        };
+        tell(
+            "drop_folder_unsafe",
+            unsafe_ones,
+            "nothing is sent from a drop folder that is not safe",
+            "chmod go-w takes the right to write from others; a link has to be replaced by a folder of your own",
+        );
+        tell(
+            "drop_folder_missing",
+            missing,
+            "a drop folder cannot be used",
+            "mount its medium, or make the folder above it; it is used as soon as it is there",
+        );
+    }
+}
+
+/// Keeps one drop folder; the obsolete folders that something is still in are added to `left`. What cannot be made or
+/// used, the next survey says.
+fn keep(root: &Path, wanted: &Wanted, left: &mut BTreeSet<String>) {
+    let Ok(dir) = DropDir::open_or_make(root) else {
+        left.extend(wanted.obsolete.iter().cloned()); // nobody knows what is in it
+        return;
+    };
+    let parsed = |text: &String| FileName::parse(text.as_bytes()).ok();
+    for folder in wanted.names.iter().filter_map(parsed) {
+        if let Err(e) = dir.make_folder(&folder) {
+            tracing::debug!(root = %root.display(), "cannot make {folder}: {e}");
+        }
+    }
+    let at_the_top = dir.list(None).unwrap_or_default();
+    let old_groups =
+        at_the_top.into_iter().map(|(name, _)| name.to_string()).filter(|it| it.starts_with('@') && !wanted.names.contains(it));
+    for text in wanted.obsolete.iter().cloned().chain(old_groups) {
+        let Some(folder) = parsed(&text) else { continue };
+        dir.remove_if_empty(&folder);
+        if dir.holds(&folder) {
+            left.insert(text);
+        }
+    }
+}
+
+/// The name of a folder that names somebody, of a place in a drop folder; `None` where it lies at the top.
+pub(super) fn folder_of<'p>(names: &Names, place: &'p Path) -> Option<&'p str> {
+    let mut parts = place.iter();
+    let (first, below) = (parts.next()?.to_str()?, parts.next());
+    (below.is_some() && super::names::is_target(names, first)).then_some(first)
+}

@@ -1,0 +1,285 @@
+//! The drop folder: what is put there is sent once, whole, and filed away.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use sharekaro_tests::{Host, MIB, digest, on_loopback, pair, until, write_random};
+
+/// The folder of a target, once it is there.
+fn folder(host: &Host, target: &str) -> Result<PathBuf> {
+    let path = Path::new(&host.config("drop_dir")?).join(target);
+    until(&format!("{} is there", path.display()), 15, || Ok(path.is_dir().then(|| path.clone())))
+}
+
+/// Every file below a folder, by its path from there on.
+fn files_below(top: &Path) -> Vec<String> {
+    let (mut folders, mut found) = (vec![top.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if let Ok(path) = entry.path().strip_prefix(top) {
+                found.push(path.to_string_lossy().into_owned());
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn items(host: &Host) -> Result<Vec<Value>> {
+    Ok(host.ctl("drop status").ok()?.last()?["items"].as_array().context("no items")?.clone())
+}
+
+/// Waits until the item of this name stands so.
+fn item_is(host: &Host, name: &str, state: &str) -> Result<Value> {
+    until(&format!("{name} is {state}"), 30, || {
+        let found = items(host)?.into_iter().find(|it| it["path"].as_str().is_some_and(|path| path.ends_with(name)));
+        Ok(found.filter(|it| it["state"] == state))
+    })
+}
+
+fn in_sent(host: &Host, wanted: &[&str]) -> Result<()> {
+    let sent = Path::new(&host.config("drop_dir")?).join("Sent");
+    until(&format!("{wanted:?} is in Sent"), 30, || Ok((files_below(&sent) == wanted).then_some(())))
+}
+
+#[test]
+fn what_is_dropped_goes_once_and_lies_in_sent_afterwards() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        fs::write(bobs.join("note.txt"), "one")?;
+        fs::create_dir_all(alice.home().join("tree/a/empty"))?;
+        fs::write(alice.home().join("tree/a/deep"), "two")?;
+        fs::rename(alice.home().join("tree"), bobs.join("tree"))?;
+
+        bob.received("note.txt")?;
+        let deep = bob.received("deep")?;
+        in_sent(alice, &["bob/note.txt", "bob/tree/a/deep"])?;
+
+        ensure!(fs::read(&deep)? == b"two" && deep.with_file_name("empty").is_dir(), "the folder is not what was dropped");
+        ensure!(files_below(&bobs).is_empty(), "something is left: {:?}", files_below(&bobs));
+        let states: Vec<Value> = items(alice)?.iter().map(|it| it["state"].clone()).collect();
+        ensure!(states == ["sent", "sent"], "{states:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn nothing_goes_while_a_program_still_writes_it() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let path = folder(alice, "bob")?.join("film");
+        let mut film = fs::File::create(&path)?;
+        film.write_all(b"half")?;
+        item_is(alice, "film", "settling")?;
+        // found anew after a start: no event tells that it is open
+        alice.restart()?;
+        alice.sees(bob)?;
+        let open = until("it is known to be open", 20, || {
+            Ok(items(alice)?.into_iter().find(|it| it["reason"].as_str().is_some_and(|why| why.contains("open for writing"))))
+        })?;
+        ensure!(open["state"] == "settling" && bob.inbox_files()?.is_empty(), "{open}");
+
+        film.write_all(b" and the other half")?;
+        drop(film);
+
+        ensure!(fs::read(bob.received("film")?)? == b"half and the other half", "it came torn");
+        in_sent(alice, &["bob/film"])
+    })
+}
+
+#[test]
+fn work_in_progress_waits_by_its_name() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        for (name, content) in [("x.iso", ""), ("x.iso.part", "half"), (".hidden", "x"), ("text~", "x"), ("y.crdownload", "half")] {
+            fs::write(bobs.join(name), content)?;
+        }
+        fs::write(bobs.join("whole"), "x")?;
+        bob.received("whole")?;
+        item_is(alice, "x.iso", "settling")?;
+
+        fs::rename(bobs.join("x.iso.part"), bobs.join("x.iso"))?;
+
+        ensure!(fs::read(bob.received("x.iso")?)? == b"half", "the empty file came");
+        in_sent(alice, &["bob/whole", "bob/x.iso"])?;
+        ensure!(bob.inbox_files()?.len() == 2, "too much came: {:?}", bob.inbox_files()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_fails_lies_in_failed_with_a_reason_and_goes_when_it_is_tried_again() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        bob.ctl("trust alice decline").ok()?;
+        let bobs = folder(alice, "bob")?;
+        fs::write(bobs.join("unwanted"), "x")?;
+        let failed = item_is(alice, "unwanted", "failed")?;
+        let path = PathBuf::from(failed["path"].as_str().context("no path")?);
+        ensure!(path.ends_with("Failed/bob/unwanted") && path.is_file(), "{failed}");
+        let reason = fs::read_to_string(path.with_file_name("unwanted.reason.txt"))?;
+        ensure!(failed["reason"].as_str().is_some_and(|why| reason.contains(why)) && reason.contains("sharectl drop retry"), "{reason}");
+        // a person takes it back himself, or asks for another try
+        alice.ctl("drop retry").arg(bobs.join("nothing")).run()?.exits(&[4])?;
+
+        bob.ctl("trust alice accept").ok()?;
+        alice.ctl("drop retry").arg(path).ok()?;
+
+        bob.received("unwanted")?;
+        in_sent(alice, &["bob/unwanted"])?;
+        ensure!(!Path::new(&alice.config("drop_dir")?).join("Failed").exists(), "Failed is left");
+        Ok(())
+    })
+}
+
+#[test]
+fn links_are_never_followed_and_what_others_may_write_to_is_refused() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        let private = alice.home().join("private");
+        fs::create_dir(&private)?;
+        fs::write(private.join("key"), "secret")?;
+        symlink(private.join("key"), bobs.join("link"))?;
+        symlink(&private, bobs.parent().context("no parent")?.join("@friends"))?;
+        item_is(alice, "link", "failed")?;
+
+        fs::set_permissions(&bobs, fs::Permissions::from_mode(0o777))?;
+        fs::write(bobs.join("f"), "x")?;
+        let status = until("a warning", 15, || {
+            let status = alice.ctl("status").ok()?.last()?;
+            let warned = status["warnings"].as_array().is_some_and(|all| {
+                all.iter().any(|it| it["code"] == "drop_folder_unsafe" && it["message"].to_string().contains("others may write"))
+            });
+            Ok(warned.then_some(status))
+        })?;
+        ensure!(bob.inbox_files()?.is_empty(), "sent all the same: {status}");
+        fs::set_permissions(&bobs, fs::Permissions::from_mode(0o755))?;
+
+        bob.received("f")?;
+        ensure!(bob.inbox_files()?.len() == 1 && private.join("key").is_file(), "a link was followed: {:?}", bob.inbox_files()?);
+        Ok(())
+    })
+}
+
+#[test]
+fn what_waits_says_why_also_in_the_folder_and_a_default_target_lets_the_top_go() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let top = folder(alice, "bob")?.parent().context("no parent")?.to_owned();
+        fs::write(top.join("whose"), "x")?;
+        fs::create_dir(top.join("#class"))?;
+        fs::write(top.join("#class/homework"), "x")?;
+        let nobody = item_is(alice, "whose", "waiting")?;
+        let room = item_is(alice, "homework", "waiting")?;
+        ensure!(nobody["reason"].to_string().contains("drop_target") && room["reason"].to_string().contains("rooms"), "{nobody} {room}");
+        let listed = fs::read_to_string(top.join("Waiting.txt"))?;
+        ensure!(listed.contains("whose") && listed.contains("#class/homework"), "{listed}");
+
+        alice.set("SHAREKARO_DROP_TARGET", "bob");
+        alice.restart()?;
+
+        bob.received("whose")?;
+        in_sent(alice, &["bob/whose"])?;
+        until("only the room is listed", 10, || {
+            let listed = fs::read_to_string(top.join("Waiting.txt")).unwrap_or_default();
+            Ok((!listed.contains("whose") && listed.contains("homework")).then_some(()))
+        })
+    })
+}
+
+#[test]
+fn what_goes_to_several_is_in_sent_when_the_last_has_it() -> Result<()> {
+    on_loopback(["alice", "bob", "carol"], |[alice, bob, carol]| {
+        pair(alice, bob)?;
+        pair(alice, carol)?;
+        alice.ctl("group add team bob carol").ok()?;
+        let team = folder(alice, "@team")?;
+        carol.kill()?;
+        until("carol is off", 45, || Ok((alice.peer(carol)?["online"] == false).then_some(())))?;
+
+        fs::write(team.join("plan"), "x")?;
+        bob.received("plan")?;
+        let waiting = until("it says who lacks it", 20, || {
+            Ok(items(alice)?.into_iter().find(|it| it["state"] == "waiting" && it["reason"].to_string().contains("carol lacks it")))
+        })?;
+        ensure!(team.join("plan").is_file() && !waiting["reason"].to_string().contains("bob lacks"), "{waiting}");
+        alice.restart()?;
+        carol.start()?;
+
+        carol.received("plan")?;
+        in_sent(alice, &["@team/plan"])?;
+        ensure!(bob.inbox_files()?.len() == 1, "bob got it again");
+        Ok(())
+    })
+}
+
+#[test]
+fn killed_again_and_again_everything_goes_once() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        let mut wanted = Vec::new();
+        for i in 0..60 {
+            let name = format!("f{i}");
+            write_random(&bobs.join(&name), if i % 20 == 0 { 8 * MIB } else { 3_000 }, &name)?;
+            wanted.push((name.clone(), digest(&bobs.join(name))?));
+        }
+        let began = Instant::now();
+        for kill in 0..6 {
+            // spread over all that happens: settling, recording, sending, filing
+            while began.elapsed() < Duration::from_millis(900 * (kill + 1)) {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            if kill % 3 == 2 { bob.restart()? } else { alice.restart()? }
+        }
+
+        let sent = Path::new(&alice.config("drop_dir")?).join("Sent/bob");
+        until("everything is in Sent", 120, || Ok((files_below(&sent).len() == wanted.len()).then_some(())))?;
+        let there = bob.inbox_files()?;
+        ensure!(there.len() == wanted.len(), "{} files came of {}: {there:?}", there.len(), wanted.len());
+        for (name, content) in wanted {
+            ensure!(digest(&bob.received(&name)?)? == content && digest(&sent.join(&name))? == content, "{name} is not what was dropped");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn what_is_kept_is_sent_once_and_again_when_it_changes() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        alice.set("SHAREKARO_DROP_AFTER", "keep");
+        alice.restart()?;
+        alice.sees(bob)?;
+        pair(alice, bob)?;
+        let path = folder(alice, "bob")?.join("log");
+        fs::write(&path, "one")?;
+        bob.received("log")?;
+        item_is(alice, "log", "sent")?;
+        alice.restart()?;
+        alice.sees(bob)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600))?;
+        fs::write(path.with_file_name("other"), "x")?;
+        bob.received("other")?;
+        ensure!(bob.inbox_files()?.len() == 2, "what was kept went again: {:?}", bob.inbox_files()?);
+
+        fs::write(&path, "one and two")?;
+
+        until("the next version is there", 30, || {
+            Ok(bob.inbox_files()?.iter().any(|path| fs::read(path).is_ok_and(|it| it == b"one and two")).then_some(()))
+        })?;
+        ensure!(path.is_file() && bob.inbox_files()?.len() == 3, "{:?}", bob.inbox_files()?);
+        Ok(())
+    })
+}
