@@ -10,6 +10,7 @@ mod crowds;
 mod discovery;
 mod disks;
 mod doctor;
+mod drops;
 mod kills;
 mod messages;
 mod net;

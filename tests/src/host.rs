@@ -44,6 +44,8 @@ pub struct Host {
     sandbox: Sandbox,
     environment: Mutex<BTreeMap<String, OsString>>,
     cable: Option<Cable>,
+    /// What the daemon is started behind, as `unshare --user`.
+    behind: Mutex<Vec<String>>,
     daemon: Mutex<Option<Child>>,
     boots: Mutex<u32>,
 }
@@ -53,7 +55,8 @@ impl Host {
     pub(crate) fn new(name: &str, cable: Option<Cable>) -> Result<Self> {
         let sandbox = Sandbox::new(name)?;
         let environment = Mutex::new(sandbox.environment(name));
-        let host = Self { name: name.to_owned(), sandbox, environment, cable, daemon: Mutex::new(None), boots: Mutex::new(0) };
+        let (behind, daemon, boots) = (Mutex::default(), Mutex::new(None), Mutex::new(0));
+        let host = Self { name: name.to_owned(), sandbox, environment, cable, behind, daemon, boots };
         // A session bus that happens to be around has nothing to do with this host.
         host.set("SHAREKARO_DBUS", "false");
         if host.cable.is_none() {
@@ -66,6 +69,11 @@ impl Host {
     /// Sets a variable for every program that starts on this host from now on.
     pub fn set(&self, key: &str, value: impl Into<OsString>) {
         lock(&self.environment).insert(key.to_owned(), value.into());
+    }
+
+    /// Starts the daemon behind this command from now on: it has to end in becoming it.
+    pub fn behind(&self, argv: &[&str]) {
+        *lock(&self.behind) = argv.iter().map(|arg| (*arg).to_owned()).collect();
     }
 
     /// Its home.
@@ -136,7 +144,7 @@ impl Host {
             let bound = "mount --bind \"$0\" /proc/sys/kernel/random/boot_id && exec \"$@\"";
             command.args(["unshare", "--mount", "--propagation", "slave", "sh", "-c", bound]).arg(self.boot_id_path());
         }
-        command.args(["setpriv", "--pdeathsig", "KILL"]).arg(daemon);
+        command.args(["setpriv", "--pdeathsig", "KILL"]).args(&*lock(&self.behind)).arg(daemon);
         self.place(&mut command);
         Ok(command)
     }
@@ -221,6 +229,14 @@ impl Host {
         self.start().map(drop)
     }
 
+    /// The daemon's process.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn pid(&self) -> Result<u32> {
+        lock(&self.daemon).as_ref().map(Child::id).context("the daemon does not run")
+    }
+
     /// Whether the daemon still runs.
     pub fn alive(&self) -> bool {
         matches!(lock(&self.daemon).as_mut().map(Child::try_wait), Some(Ok(None)))
@@ -231,7 +247,7 @@ impl Host {
     /// # Errors
     /// It does not run, or the kernel names no such line.
     pub fn proc_status(&self, key: &str) -> Result<u64> {
-        let pid = lock(&self.daemon).as_ref().map(Child::id).context("the daemon does not run")?;
+        let pid = self.pid()?;
         number_of(&fs::read_to_string(format!("/proc/{pid}/status"))?, key).with_context(|| format!("no {key}"))
     }
 
@@ -250,7 +266,7 @@ impl Host {
 
     /// Voluntary context switches of each thread; one may end or begin between two looks.
     fn switches(&self) -> Result<BTreeMap<OsString, u64>> {
-        let pid = lock(&self.daemon).as_ref().map(Child::id).context("the daemon does not run")?;
+        let pid = self.pid()?;
         let mut switches = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{pid}/task"))? {
             let task = task?;

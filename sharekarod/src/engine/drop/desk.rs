@@ -18,7 +18,7 @@ use sharekaro_proto::{
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Inbox,
+    Inbox, Retry,
     folders::{Wanted, folder_of},
     names::{Names, is_target},
     settle::{Settle, Sign},
@@ -41,6 +41,9 @@ const BURST: Duration = Duration::from_millis(100);
 
 /// A folder that was removed is made again after this: whoever removes a tree is not disturbed in the middle of it.
 const MAKE_AGAIN: Duration = Duration::from_secs(1);
+
+/// Between two rounds of looks: what becomes whole at about the same time is looked at together.
+const LOOKS: Duration = Duration::from_millis(250);
 
 /// The folders are looked through this often, though events should have told everything.
 const SURVEY: Duration = Duration::from_secs(600);
@@ -112,6 +115,7 @@ pub(super) struct Desk {
     pub(super) kept: Wanted,
     keep_at: Option<Instant>,
     survey_at: Instant,
+    looks_at: Instant,
     again_at: Option<Instant>,
     /// What was sent in this turn.
     pub(super) sent: Vec<(Place, DropItem)>,
@@ -127,7 +131,6 @@ pub(super) struct Desk {
 pub(super) async fn run(engine: Engine) {
     let mut events = engine.subscribe();
     let Some(mut desk) = Desk::open(engine.clone()) else { return };
-    desk.recover().await;
     loop {
         desk.turn().await;
         let due = desk.due();
@@ -179,6 +182,7 @@ impl Desk {
             kept: Wanted::default(),
             keep_at: Some(now),
             survey_at: now,
+            looks_at: now,
             again_at: None,
             sent: Vec::new(),
             listed: Vec::new(),
@@ -199,11 +203,14 @@ impl Desk {
         self.take_in(inbox).await;
         let now = Instant::now();
         if self.keep_at.is_some_and(|at| at <= now) {
-            self.keep_at = None;
-            self.keep_folders().await;
             self.survey_at = now;
         }
         if self.survey_at <= now {
+            // somebody may be in the middle of removing it all
+            if self.keep_at.is_none_or(|at| at <= now) {
+                self.keep_at = None;
+                self.keep_folders().await;
+            }
             let lost = std::mem::take(&mut self.lost);
             self.survey(lost).await;
             self.survey_at = Instant::now() + if self.blind { SURVEY_BLIND } else { SURVEY };
@@ -215,7 +222,10 @@ impl Desk {
         if !self.check.is_empty() {
             self.finish().await;
         }
-        self.look().await;
+        if self.looks_at <= now {
+            self.look().await;
+            self.looks_at = Instant::now() + LOOKS;
+        }
         if std::mem::take(&mut self.dispatch) {
             self.dispatch_all().await;
         }
@@ -224,7 +234,7 @@ impl Desk {
 
     /// When there is something to do next.
     fn due(&self) -> Instant {
-        let looks = self.units.values().filter(|unit| unit.is_looked_at()).map(|unit| unit.settle.due());
+        let looks = self.units.values().filter(|unit| unit.is_looked_at()).map(|unit| unit.settle.due().max(self.looks_at));
         let others = [self.keep_at, self.again_at].into_iter().flatten();
         looks.chain(others).fold(self.survey_at, Instant::min)
     }
@@ -244,7 +254,7 @@ impl Desk {
         if inbox.targets_changed {
             self.peers_changed();
         }
-        for (path, reply) in inbox.retries {
+        for Retry { path, reply } in inbox.retries {
             let tried = self.retry(path).await;
             let _ = reply.send(tried); // who asked is gone
         }
@@ -471,6 +481,11 @@ impl Desk {
         if written.await.is_err() {
             tracing::warn!("writing the list of what waits was interrupted");
         }
+    }
+
+    /// What was lost sight of is found again by a survey.
+    pub(super) fn survey_again_soon(&mut self) {
+        self.survey_at = self.survey_at.min(Instant::now() + AGAIN);
     }
 
     /// What the disk refused is tried again a little later.

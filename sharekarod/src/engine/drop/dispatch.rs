@@ -24,8 +24,9 @@ use super::{
     table::Place,
 };
 use crate::{
+    crash,
     engine::{clock, transfers::send::records},
-    files::{crash, dropped::Seen},
+    files::dropped::Seen,
     store::{
         self, Durability,
         drops::{DropRow, Receiver, Stage},

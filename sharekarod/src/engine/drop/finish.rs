@@ -26,11 +26,9 @@ use super::{
 };
 use crate::{
     config::DropAfter,
+    crash,
     engine::clock,
-    files::{
-        crash,
-        dropped::{DropDir, FAILED, FilingError, Print, SENT, Seen, Trouble},
-    },
+    files::dropped::{DropDir, FAILED, FilingError, Print, SENT, Seen, Trouble},
     store::{
         self, Durability,
         drops::{DropRow, Receiver, Stage},
@@ -95,11 +93,6 @@ struct Job {
 }
 
 impl Desk {
-    /// After a start: goes on with whatever was under way.
-    pub(super) async fn recover(&mut self) {
-        self.check.extend(self.rows.keys());
-    }
-
     /// Looks at the rows that something happened to.
     pub(super) async fn finish(&mut self) {
         let mut jobs = Vec::new();
@@ -347,8 +340,8 @@ impl Desk {
                 self.finish().await;
             }
             Err(e) => {
-                // found again by the next survey
                 tracing::warn!("cannot keep what failed: {e}");
+                self.survey_again_soon();
             }
         }
     }
@@ -483,7 +476,9 @@ fn deliver(dir: &DropDir, row: &DropRow, after: DropAfter) -> Done {
         DropAfter::Delete => return Done::Removable,
         DropAfter::Move => {}
     }
-    match dir.file_away(&row.place, SENT, whose(row)) {
+    let filed = dir.file_away(&row.place, SENT, whose(row));
+    crash::point("drop-moved");
+    match filed {
         // somebody wrote to it in the very moment: what is in `Sent` is what was sent, always
         Ok(filed) if dir.look(&filed, &mut Vec::new()).is_ok_and(|it| it.is_some_and(|it| it.print != row.print)) => {
             match dir.put_back(&filed, &row.place) {

@@ -58,7 +58,13 @@ struct Inbox {
     targets_changed: bool,
     /// Not everything can be watched.
     blind: Option<bool>,
-    retries: Vec<(Option<PathBuf>, oneshot::Sender<Result<Drops, ErrorBody>>)>,
+    retries: Vec<Retry>,
+}
+
+/// Somebody wants another try, of what lies at a path or of everything.
+struct Retry {
+    path: Option<PathBuf>,
+    reply: oneshot::Sender<Result<Drops, ErrorBody>>,
 }
 
 impl DropDesk {
@@ -97,7 +103,7 @@ impl Engine {
         let (reply, answer) = oneshot::channel();
         let mut refused = false;
         self.inner.drops.tell(|inbox| match inbox.retries.len() < RETRIES_MAX {
-            true => inbox.retries.push((path, reply)),
+            true => inbox.retries.push(Retry { path, reply }),
             false => refused = true,
         });
         let busy = || ErrorBody::new(sharekaro_proto::ErrorCode::Busy, "the drop folder is busy").hint("try again in a moment");
