@@ -89,10 +89,15 @@ impl Engine {
     /// # Errors
     /// The database.
     pub async fn drops(&self) -> Result<Drops, ErrorBody> {
-        let mut items = self.look(|state| state.drops.views());
+        let mut items = self.dropped();
         let sent = self.store().read(|c| store::drops::sent(c, SENT_SHOWN)).await?;
         items.extend(sent.into_iter().map(|row| sent_item(&row)));
         Ok(Drops { items })
+    }
+
+    /// What lies in the drop folders and is not sent yet.
+    pub fn dropped(&self) -> Vec<DropItem> {
+        self.look(|state| state.drops.views())
     }
 
     /// Tries again what failed, and at once what waits: all of it, or what lies at a path and below.

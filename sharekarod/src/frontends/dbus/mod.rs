@@ -5,6 +5,7 @@
 //! the bus comes back everything stands there again.
 
 mod cell;
+mod drop;
 mod gate;
 mod gated;
 mod manager;

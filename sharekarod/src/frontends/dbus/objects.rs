@@ -24,11 +24,12 @@ use tokio::time::Instant;
 use zbus::{Connection, OwnedObjectPath, Variant, connection::Builder, fdo::ObjectManager, object_server::SignalEmitter};
 
 use super::{
+    drop::{Contents, Drop1},
     gate::Gate,
     gated::{Cost, Gated},
     manager::{Manager1, Overview},
     messages::{Messages1, fields},
-    paths::{ROOT, peer_path, transfer_path},
+    paths::{ROOT, drop_path, peer_path, transfer_path},
     peer::Peer1,
     spool::Spool,
     text::{bus_count, bus_text},
@@ -56,6 +57,7 @@ pub(super) struct Objects {
     wishes: Wishes,
     manager: Told<Manager1>,
     messages: Told<Messages1>,
+    drops: Vec<Told<Drop1>>,
     peers: BTreeMap<DeviceId, Told<Peer1>>,
     transfers: BTreeMap<TransferId, Told<Transfer1>>,
     /// Pairings whose words were told.
@@ -79,6 +81,7 @@ impl Objects {
             wishes,
             manager,
             messages,
+            drops: Vec::new(),
             peers: BTreeMap::new(),
             transfers: BTreeMap::new(),
             words_told: HashSet::new(),
@@ -92,6 +95,7 @@ impl Objects {
 
     /// Puts up all there is; nothing of it is news.
     pub(super) async fn put_up(&mut self, snapshot: &Snapshot) -> zbus::Result<()> {
+        self.put_up_drops().await?;
         self.follow_snapshot(snapshot, News::No).await
     }
 
@@ -123,7 +127,8 @@ impl Objects {
             Fact::WarningsChanged(warnings) => self.show_warnings(warnings, News::Yes).await?,
             Fact::MessageReceived(message) => self.tell_message(message).await?,
             Fact::MessageChanged(message) => self.tell_message_state(message).await?,
-            Fact::AnomalyRecorded(_) | Fact::DropChanged(_) | Fact::DropForgotten(_) => {} // not on the bus
+            Fact::DropChanged(_) | Fact::DropForgotten(_) => self.look_into_drops(),
+            Fact::AnomalyRecorded(_) => {} // not on the bus
         }
         self.count();
         Ok(())
@@ -150,7 +155,8 @@ impl Objects {
     pub(super) fn due(&self, now: Instant) -> Option<Instant> {
         let peers = self.peers.values().filter_map(|it| it.due(now));
         let transfers = self.transfers.values().filter_map(|it| it.due(now));
-        peers.chain(transfers).chain(self.manager.due(now)).chain(self.messages.due(now)).min()
+        let drops = self.drops.iter().filter_map(|it| it.due(now));
+        peers.chain(transfers).chain(drops).chain(self.manager.due(now)).chain(self.messages.due(now)).min()
     }
 
     /// Tells listeners whatever is due.
@@ -161,6 +167,9 @@ impl Objects {
         }
         if is_due(self.messages.due(now)) {
             self.messages.tell(&self.connection).await?;
+        }
+        for told in self.drops.iter_mut().filter(|it| is_due(it.due(now))) {
+            told.tell(&self.connection).await?;
         }
         for told in self.peers.values_mut().filter(|it| is_due(it.due(now))) {
             told.tell(&self.connection).await?;
@@ -188,8 +197,32 @@ impl Objects {
         }
         self.show_warnings(&snapshot.warnings, news).await?;
         self.count_unread().await;
+        self.look_into_drops();
         self.count();
         Ok(())
+    }
+
+    /// Which drop folders there are does not change while the daemon runs.
+    async fn put_up_drops(&mut self) -> zbus::Result<()> {
+        for (place, dir) in self.engine.config().drop_dirs().into_iter().enumerate() {
+            let (path, object) = (drop_path(place), Drop1::new(self.engine.clone(), dir));
+            let told = Told::new(&self.connection, path.clone(), object.clone()).await?;
+            self.connection.object_server().at(path, Gated::new(object, &self.gate, Cost::Small)).await?;
+            self.drops.push(told);
+        }
+        Ok(())
+    }
+
+    /// Counts what lies in each drop folder, as the engine has it now.
+    fn look_into_drops(&mut self) {
+        let items = self.engine.dropped();
+        for told in &mut self.drops {
+            let now = Contents::of(&told.object().folder(), items.iter());
+            if *told.object().cell().now() != now {
+                told.object().cell().set(now);
+                told.touch();
+            }
+        }
     }
 
     async fn show_peer(&mut self, peer: &Peer) -> zbus::Result<()> {

@@ -19,6 +19,11 @@ pub(super) fn transfer_path(id: TransferId) -> OwnedObjectPath {
     path(format!("{ROOT}/transfers/{id}"))
 }
 
+/// The object of a drop folder, by its place among them.
+pub(super) fn drop_path(place: usize) -> OwnedObjectPath {
+    path(format!("{ROOT}/drops/d{}", place + 1))
+}
+
 fn path(text: String) -> OwnedObjectPath {
     // base32 and decimal digits are all that can stand in an id, so this is always a path
     ObjectPath::from_string_unchecked(text).into()

@@ -41,6 +41,7 @@ async fn the_committed_xml_is_what_the_live_objects_say() {
 
     let mut live = String::new();
     for (path, name) in [
+        (format!("{ROOT}/drops/d1"), "Drop1"),
         (ROOT.to_owned(), "Manager1"),
         (ROOT.to_owned(), "Messages1"),
         (peer_path(&bob).to_string(), "Peer1"),
