@@ -101,7 +101,7 @@ impl Pcapng {
             };
             let order = self.order_of(head, at)?;
             let (kind, length) = (if head.starts_with(&SECTION.to_be_bytes()) { SECTION } else { order.u32(head, 0) }, order.u32(head, 4));
-            let size = usize::try_from(length.next_multiple_of(4)).unwrap_or(usize::MAX);
+            let size = length.checked_next_multiple_of(4).and_then(|size| usize::try_from(size).ok()).unwrap_or(usize::MAX);
             if length < BLOCK_BYTES_MIN || size > RECORD_BYTES_MAX {
                 return Err(CaptureError::Damaged { at, what: format!("a block of {length} bytes") });
             }
