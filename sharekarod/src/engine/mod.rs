@@ -145,11 +145,12 @@ impl Engine {
 
     /// Ends everything that runs, bounded in time; transfers are parked and go on with the next start.
     pub async fn stop(&self) {
+        let under_way = self.look(|state| state.transfers.active() > 0);
         self.inner.shutdown.cancel();
         self.inner.tasks.close();
         let _ = tokio::time::timeout(LAST_WORDS, self.inner.tasks.wait()).await;
         if let Some(endpoint) = self.inner.endpoint.get() {
-            endpoint.close().await;
+            endpoint.close(under_way).await;
         }
     }
 

@@ -136,9 +136,9 @@ impl Endpoint {
         self.0.sessions.lock().await.recv().await
     }
 
-    /// Ends all sessions with a word and waits a moment for it to leave.
-    pub async fn close(&self) {
-        if self.0.core.quinn.open_connections() > 0 {
+    /// Ends all sessions with a word and waits a moment for it to leave; longer where much is `under_way` to a peer.
+    pub async fn close(&self, under_way: bool) {
+        if under_way && self.0.core.quinn.open_connections() > 0 {
             tokio::time::sleep(limits::LULL).await;
         }
         self.0.core.quinn.close(Code::Shutdown.number(), b"");
