@@ -150,10 +150,14 @@ fn what_cannot_be_sent_lies_in_failed_wherever_the_daemon_was_killed() -> Result
         pair(alice, bob)?;
         for point in ["drop-judged", "drop-filed"] {
             alice.crash_at(Some(point));
-            alice.restart()?;
             let bobs = folder(alice, "bob")?;
             std::os::unix::fs::symlink("/etc/hostname", bobs.join(point))?;
-            alice.has_crashed(40).with_context(|| format!("at {point}"))?;
+            match alice.restart() {
+                // before it answered, where it was fast
+                Err(error) if error.to_string().contains("SIGKILL") => {}
+                Err(error) => return Err(error.context(format!("at {point}"))),
+                Ok(_) => alice.has_crashed(40).with_context(|| format!("at {point}"))?,
+            }
             alice.crash_at(None);
             alice.start()?;
 
