@@ -111,7 +111,7 @@ impl Stage<'_> {
     /// Seconds of a command that has to succeed.
     fn timed(command: &mut Command) -> Result<f64> {
         let began = Instant::now();
-        let mut child = command.spawn()?;
+        let mut child = command.stderr(Stdio::inherit()).spawn()?;
         let status = wait_child(&mut child, PATIENCE)?;
         if status.is_none() {
             child.kill()?;
@@ -144,7 +144,7 @@ fn socat(stage: &Stage<'_>) -> Result<f64> {
         .arg(&key)
         .arg("-out")
         .arg(&cert);
-    Stage::timed(&mut made)?;
+    ensure!(made.status()?.success(), "openssl makes no certificate");
     let listen = format!("OPENSSL-LISTEN:4433,reuseaddr,verify=0,key={},cert={}", key.display(), cert.display());
     let mut receive = stage.command(stage.bob, "socat");
     receive.args(["-b", "262144", "-u", &listen, &format!("OPEN:{},creat,trunc", stage.there().display())]);
@@ -173,12 +173,15 @@ fn sshd(stage: &Stage<'_>) -> Result<(Server, String)> {
     fs::create_dir_all("/run/sshd")?; // it refuses to start without
     let config = dir.join("config");
     let lines = format!(
-        "Port 2222\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\nUsePAM no\nPermitRootLogin yes\nPidFile none\n",
+        "Port 2222\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\nUsePAM no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\nPidFile none\n",
         dir.display()
     );
     fs::write(&config, lines)?;
     let server = stage.serve(stage.command(stage.bob, "sshd").args(["-D", "-f"]).arg(&config), 2222)?;
-    let client = format!("-i {}/client -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes", dir.display());
+    let client = format!(
+        "-i {}/client -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes -o LogLevel=ERROR",
+        dir.display()
+    );
     Ok((server, format!("-c aes128-gcm@openssh.com {client}")))
 }
 
