@@ -6,10 +6,11 @@ use std::{
     io::Write,
     os::unix::fs::FileExt,
     path::Path,
+    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{Host, MIB, digest, on_a_lan, on_a_lan_of, pair, until};
+use sharekaro_tests::{FarPath, Host, Impairment, MIB, apart_on_loopback, digest, on_a_lan, on_a_lan_of, pair, until};
 
 use crate::{
     figures::{Sizes, mib, referenced, step, touch},
@@ -19,6 +20,9 @@ use crate::{
 
 /// The length of a file that comes with its neighbours.
 const SMALL: u64 = 4096;
+
+/// 200 Mbit/s, in bytes a second.
+const FAR_RATE: u32 = 25_000_000;
 
 #[allow(clippy::cast_precision_loss, reason = "far below 2^52")]
 fn share(part: u64, of: u64) -> f64 {
@@ -39,6 +43,7 @@ pub(crate) fn lines(sizes: &Sizes) -> Result<Vec<Figure>> {
     let mut figures = Vec::new();
     figures.extend(jumbo(sizes)?);
     figures.extend(many_small(sizes)?);
+    figures.extend(many_small_far_away(sizes)?);
     figures.extend(gigabit(sizes)?);
     figures.extend(bad_radio(sizes)?);
     figures.extend(again(sizes)?);
@@ -81,6 +86,25 @@ fn many_small(sizes: &Sizes) -> Result<Vec<Figure>> {
         Ok(())
     })?;
     Ok(vec![took])
+}
+
+/// On loopback, through a path in user space, as not every kernel can delay packets.
+fn many_small_far_away(sizes: &Sizes) -> Result<Vec<Figure>> {
+    step(&format!("{} files of 4 KiB, 5 ms there and back at 200 Mbit/s", sizes.files));
+    let mut of_line = Figure::new("  5 ms there and back at 200 Mbit/s: share of the line", "", Goal::AtLeast(0.8));
+    let far = Impairment { delay: Duration::from_micros(2500), rate: Some(FAR_RATE), ..Impairment::default() };
+    apart_on_loopback(["alice", "bob"], |[alice, bob]| {
+        let path = FarPath::between(alice.port()?, bob.port()?, far, 1)?;
+        alice.ctl("peer add").arg(path.near().to_string()).ok()?;
+        pair(alice, bob)?;
+        for round in 0..sizes.rounds.max(3) {
+            let folder = folder_of(alice, &format!("far-{round}"), sizes.files, SMALL)?;
+            let took = alice.ctl("send bob").arg(&folder).within(300).ok()?.took.as_secs_f64();
+            of_line.add(share(sizes.files * SMALL, u64::from(FAR_RATE)) / took);
+        }
+        Ok(())
+    })?;
+    Ok(vec![of_line])
 }
 
 /// So many files with content of their own, a thousand to a folder.

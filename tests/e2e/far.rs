@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{FarPath, MIB, apart_on_loopback, digest, pair, rounds};
+use sharekaro_tests::{FarPath, Impairment, MIB, apart_on_loopback, digest, pair, rounds};
 
 /// Paths in every run.
 const FEW: usize = 6;
@@ -25,7 +25,7 @@ fn over(path: usize) -> Result<Duration> {
     let lost_of_1000 = 10 * (path as u64 % 6 + 1);
     let mut took = Duration::ZERO;
     apart_on_loopback(["alice", "bob"], |[alice, bob]| {
-        let far = FarPath::between(alice.port()?, bob.port()?, ONE_WAY, lost_of_1000, path as u64 + 1)?;
+        let far = FarPath::between(alice.port()?, bob.port()?, Impairment { delay: ONE_WAY, lost_of_1000, rate: None }, path as u64 + 1)?;
         alice.ctl("peer add").arg(far.near().to_string()).within(60).ok()?;
         pair(alice, bob)?;
         let file = alice.file("far", SIZE)?;

@@ -22,6 +22,23 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Datagrams on their way in one direction: what a router's queue holds, and more.
 const QUEUE: usize = 20_000;
 
+/// How much a path with a rate keeps waiting before it drops: a tenth of a second.
+const WAITING: Duration = Duration::from_millis(100);
+
+/// IPv4 and UDP in front of each datagram.
+const HEADERS: usize = 28;
+
+/// What a path does to datagrams, the same in both directions.
+#[derive(Clone, Copy, Default)]
+pub struct Impairment {
+    /// How long each is on its way.
+    pub delay: Duration,
+    /// So many of a thousand are lost.
+    pub lost_of_1000: u64,
+    /// Bytes a second, with their headers; `None`: as many as come.
+    pub rate: Option<u32>,
+}
+
 /// Carries datagrams between two addresses until it is dropped.
 pub struct FarPath {
     near: SocketAddr,
@@ -30,12 +47,11 @@ pub struct FarPath {
 }
 
 impl FarPath {
-    /// Between two UDP ports of this machine: so long one way, and so many of a thousand lost, each way. The same seed
-    /// loses the same datagrams.
+    /// Between two UDP ports of this machine. The same seed loses the same datagrams.
     ///
     /// # Errors
     /// No sockets.
-    pub fn between(one: u16, other: u16, one_way: Duration, lost_of_1000: u64, seed: u64) -> Result<Self> {
+    pub fn between(one: u16, other: u16, impairment: Impairment, seed: u64) -> Result<Self> {
         let socket = || -> io::Result<UdpSocket> { UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) };
         let (at_one, at_other) = (socket()?, socket()?);
         let near = at_one.local_addr()?;
@@ -45,8 +61,8 @@ impl FarPath {
                 from: from.try_clone()?,
                 to: to.try_clone()?,
                 target: (Ipv4Addr::LOCALHOST, port).into(),
-                one_way,
-                lost_of_1000,
+                impairment,
+                free: Instant::now(),
                 dice: seed | 1,
                 queue: VecDeque::new(),
                 ends: Arc::clone(&ends),
@@ -76,8 +92,9 @@ struct Direction {
     from: UdpSocket,
     to: UdpSocket,
     target: SocketAddr,
-    one_way: Duration,
-    lost_of_1000: u64,
+    impairment: Impairment,
+    /// When the line has carried what it took so far.
+    free: Instant,
     dice: u64,
     queue: VecDeque<(Instant, Vec<u8>)>,
     ends: Arc<AtomicBool>,
@@ -102,9 +119,13 @@ impl Direction {
     }
 
     fn take(&mut self, datagram: &[u8]) {
-        if self.roll() % 1000 >= self.lost_of_1000 && self.queue.len() < QUEUE {
-            self.queue.push_back((Instant::now() + self.one_way, datagram.to_vec()));
+        let now = Instant::now();
+        if self.roll() % 1000 < self.impairment.lost_of_1000 || self.queue.len() == QUEUE || self.free > now + WAITING {
+            return;
         }
+        let carries = self.impairment.rate.map_or(0.0, |rate| (datagram.len() + HEADERS) as f64 / f64::from(rate));
+        self.free = self.free.max(now) + Duration::from_secs_f64(carries);
+        self.queue.push_back((self.free + self.impairment.delay, datagram.to_vec()));
     }
 
     /// Marsaglia's xorshift: repeatable, and good enough to lose packets.
@@ -123,7 +144,8 @@ mod tests {
     #[test]
     fn a_datagram_is_late() -> Result<()> {
         let (one, other) = (UdpSocket::bind("127.0.0.1:0")?, UdpSocket::bind("127.0.0.1:0")?);
-        let path = FarPath::between(one.local_addr()?.port(), other.local_addr()?.port(), Duration::from_millis(50), 0, 5)?;
+        let late = Impairment { delay: Duration::from_millis(50), ..Impairment::default() };
+        let path = FarPath::between(one.local_addr()?.port(), other.local_addr()?.port(), late, 5)?;
         other.set_read_timeout(Some(Duration::from_secs(20)))?;
         let began = Instant::now();
 
@@ -136,23 +158,37 @@ mod tests {
 
     #[test]
     fn of_a_thousand_datagrams_as_many_are_lost_as_was_asked() -> Result<()> {
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        let mut direction = Direction {
-            from: socket.try_clone()?,
-            target: socket.local_addr()?,
-            to: socket,
-            one_way: Duration::ZERO,
-            lost_of_1000: 100,
-            dice: 11,
-            queue: VecDeque::new(),
-            ends: Arc::default(),
-        };
+        let mut direction = direction(Impairment { lost_of_1000: 100, ..Impairment::default() })?;
 
-        for _ in 0..1000 {
-            direction.take(&[7; 10]);
-        }
+        (0..1000).for_each(|_| direction.take(&[7; 10]));
 
         assert!((850..950).contains(&direction.queue.len()), "{}", direction.queue.len());
         Ok(())
+    }
+
+    #[test]
+    fn a_path_with_a_rate_carries_no_more_and_keeps_little_waiting() -> Result<()> {
+        let mut direction = direction(Impairment { rate: Some(128_000), ..Impairment::default() })?;
+
+        (0..3000).for_each(|_| direction.take(&[7; 100]));
+
+        let due: Vec<_> = direction.queue.iter().map(|(due, _)| *due).collect();
+        assert!(due.windows(2).all(|pair| pair[1] - pair[0] >= Duration::from_micros(999)), "{due:?}");
+        assert!((100..3000).contains(&due.len()), "{}", due.len());
+        Ok(())
+    }
+
+    fn direction(impairment: Impairment) -> Result<Direction> {
+        let socket = UdpSocket::bind("127.0.0.1:0")?;
+        Ok(Direction {
+            from: socket.try_clone()?,
+            target: socket.local_addr()?,
+            to: socket,
+            impairment,
+            free: Instant::now(),
+            dice: 11,
+            queue: VecDeque::new(),
+            ends: Arc::default(),
+        })
     }
 }

@@ -20,7 +20,7 @@ mod wait;
 
 pub use content::{digest, digest_of, write_random};
 pub use ctl::{Ctl, Reply, Running};
-pub use far::FarPath;
+pub use far::{FarPath, Impairment};
 pub use host::Host;
 pub use image::Image;
 pub use lan::{Cable, Lan};

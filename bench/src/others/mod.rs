@@ -1,9 +1,11 @@
 //! What people would take instead, in the same run, between the same two hosts: each with the file as a file on both
 //! sides, except iperf3, which moves nothing but bytes. What is not installed is said, and left out.
 
+mod peers;
+mod ssh;
+
 use std::{
     fs,
-    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::Instant,
@@ -30,11 +32,14 @@ struct Other {
     run: fn(&Stage<'_>) -> Result<f64>,
 }
 
-const OTHERS: [Other; 4] = [
+const OTHERS: [Other; 7] = [
     Other { name: "  iperf3, memory to memory", programs: &["iperf3"], run: iperf },
     Other { name: "  socat over TLS", programs: &["socat", "openssl"], run: socat },
-    Other { name: "  scp -c aes128-gcm@openssh.com", programs: &["scp", "sshd", "ssh-keygen"], run: scp },
-    Other { name: "  rsync over ssh, aes128-gcm", programs: &["rsync", "ssh", "sshd", "ssh-keygen"], run: rsync },
+    Other { name: "  scp -c aes128-gcm@openssh.com", programs: &["scp", "sshd", "ssh-keygen"], run: ssh::scp },
+    Other { name: "  rsync over ssh, aes128-gcm", programs: &["rsync", "ssh", "sshd", "ssh-keygen"], run: ssh::rsync },
+    Other { name: "  sendme, ticket by hand", programs: &["sendme"], run: peers::sendme },
+    Other { name: "  magic-wormhole, mailbox server beside", programs: &["wormhole", "twist"], run: peers::wormhole },
+    Other { name: "  syncthing, connected, from the scan", programs: &["syncthing", "curl"], run: peers::syncthing },
 ];
 
 /// Two hosts and a file at one of them.
@@ -92,7 +97,7 @@ fn find(program: &str) -> Option<PathBuf> {
 }
 
 impl Stage<'_> {
-    fn command(&self, host: &Host, program: &str) -> Command {
+    pub(super) fn command(&self, host: &Host, program: &str) -> Command {
         let mut command = inside(host, &find(program).unwrap_or_default());
         command.env("HOME", host.home()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         command
@@ -156,49 +161,5 @@ fn socat(stage: &Stage<'_>) -> Result<f64> {
     // The receiver ends when it has written all.
     ensure!(wait_child(&mut server.0, PATIENCE)?.is_some(), "socat does not end");
     let took = began.elapsed().as_secs_f64();
-    stage.arrived().map(|()| took)
-}
-
-/// An sshd of our own at bob's, and the options of a client that it lets in.
-fn sshd(stage: &Stage<'_>) -> Result<(Server, String)> {
-    let dir = stage.bob.home().join("sshd");
-    if !dir.exists() {
-        fs::create_dir_all(&dir)?;
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
-        for key in ["host", "client"] {
-            Stage::timed(stage.command(stage.bob, "ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(dir.join(key)))?;
-        }
-        fs::copy(dir.join("client.pub"), dir.join("authorized"))?;
-    }
-    fs::create_dir_all("/run/sshd")?; // it refuses to start without
-    let config = dir.join("config");
-    let lines = format!(
-        "Port 2222\nHostKey {0}/host\nAuthorizedKeysFile {0}/authorized\nStrictModes no\nUsePAM no\nSubsystem sftp internal-sftp\nPermitRootLogin yes\nPidFile none\n",
-        dir.display()
-    );
-    fs::write(&config, lines)?;
-    let server = stage.serve(stage.command(stage.bob, "sshd").args(["-D", "-f"]).arg(&config), 2222)?;
-    let client = format!(
-        "-i {}/client -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null -o BatchMode=yes -o LogLevel=ERROR",
-        dir.display()
-    );
-    Ok((server, format!("-c aes128-gcm@openssh.com {client}")))
-}
-
-fn target(stage: &Stage<'_>) -> String {
-    format!("root@{}:{}", stage.bob.cable().address(), stage.there().display())
-}
-
-fn scp(stage: &Stage<'_>) -> Result<f64> {
-    let (_server, options) = sshd(stage)?;
-    let mut command = stage.command(stage.alice, "scp");
-    let took = Stage::timed(command.args(options.split(' ')).args(["-P", "2222"]).arg(stage.path).arg(target(stage)))?;
-    stage.arrived().map(|()| took)
-}
-
-fn rsync(stage: &Stage<'_>) -> Result<f64> {
-    let (_server, options) = sshd(stage)?;
-    let mut command = stage.command(stage.alice, "rsync");
-    let took = Stage::timed(command.arg("-e").arg(format!("ssh -p 2222 {options}")).arg(stage.path).arg(target(stage)))?;
     stage.arrived().map(|()| took)
 }
