@@ -15,12 +15,19 @@ use std::{
 };
 
 use anyhow::Result;
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    net::sockopt,
+};
 
 /// A datagram waits at most so long to see that the path is gone.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Datagrams on their way in one direction: what a router's queue holds, and more.
 const QUEUE: usize = 20_000;
+
+/// Bytes that the kernel keeps while this thread does not run.
+const BUFFER: usize = 8 << 20;
 
 /// How much a path with a rate keeps waiting before it drops: a tenth of a second.
 const WAITING: Duration = Duration::from_millis(100);
@@ -52,7 +59,15 @@ impl FarPath {
     /// # Errors
     /// No sockets.
     pub fn between(one: u16, other: u16, impairment: Impairment, seed: u64) -> Result<Self> {
-        let socket = || -> io::Result<UdpSocket> { UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)) };
+        let socket = || -> io::Result<UdpSocket> {
+            let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+            socket.set_nonblocking(true)?;
+            // What the path loses is meant: as much room as may be had.
+            if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER).is_err() {
+                let _ = sockopt::set_socket_recv_buffer_size(&socket, BUFFER);
+            }
+            Ok(socket)
+        };
         let (at_one, at_other) = (socket()?, socket()?);
         let near = at_one.local_addr()?;
         let ends = Arc::new(AtomicBool::new(false));
@@ -104,10 +119,11 @@ impl Direction {
     fn run(mut self) {
         let mut datagram = vec![0; 65_536];
         while !self.ends.load(Ordering::Relaxed) {
-            let wait = self.queue.front().map_or(LOOK, |(due, _)| due.saturating_duration_since(Instant::now()));
-            // A timeout of nothing would be none at all.
-            let _ = self.from.set_read_timeout(Some(wait.clamp(Duration::from_micros(100), LOOK)));
-            if let Ok(len) = self.from.recv(&mut datagram) {
+            let wait = self.queue.front().map_or(LOOK, |(due, _)| due.saturating_duration_since(Instant::now())).min(LOOK);
+            let wait = Timespec { tv_sec: 0, tv_nsec: wait.as_nanos() as i64 };
+            // Interrupted is as good as late.
+            let _ = poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&wait));
+            while let Ok(len) = self.from.recv(&mut datagram) {
                 self.take(&datagram[..len]);
             }
             while self.queue.front().is_some_and(|(due, _)| *due <= Instant::now()) {

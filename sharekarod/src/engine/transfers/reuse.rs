@@ -15,7 +15,7 @@ use sharekaro_proto::wire::{LayerRequest, Request, reply, request};
 use super::{
     fetch::Fetch,
     pull::{Stop, blocking, granted, kind_of, odd, read},
-    receipt::stored_hashes,
+    receipt::each_stored,
     record::Record,
     sources::Source,
 };
@@ -189,18 +189,22 @@ impl Engine {
         let path = self.receipt_path(record);
         let skipped: std::collections::BTreeSet<String> = record.skipped.iter().map(|it| it.path.clone()).collect();
         let written = self.store().write(Durability::Soon, move |t| {
-            let Some(hashes) = stored_hashes(&path) else { return Ok(()) };
             let manifest = source.tree.manifest();
             let files = manifest.iter_from(1).filter_map(Result::ok).filter(|(_, item)| item.is_file());
-            let stored = files
-                .filter(|(no, _)| skipped.is_empty() || super::pull::path_of(manifest, *no).is_ok_and(|path| !skipped.contains(&path)));
-            for ((no, item), (size, hash)) in stored.zip(hashes).take(REMEMBERED_MAX) {
-                match source.tree.key(no) {
-                    Ok(key) if item.size == size && size > 0 => contents::set_hash(t, &key, &hash)?,
-                    _ => {}
+            let mut stored = files
+                .filter(|(no, _)| skipped.is_empty() || super::pull::path_of(manifest, *no).is_ok_and(|path| !skipped.contains(&path)))
+                .take(REMEMBERED_MAX);
+            let mut kept = Ok(());
+            each_stored(&path, |size, hash| {
+                let Some((no, item)) = stored.next().filter(|_| kept.is_ok()) else { return };
+                if let (Some(hash), Ok(key)) = (hash, source.tree.key(no))
+                    && item.size == size
+                    && size > 0
+                {
+                    kept = contents::set_hash(t, &key, &hash);
                 }
-            }
-            Ok(())
+            });
+            kept
         });
         if let Err(e) = written.await {
             tracing::warn!("cannot remember the hashes of what was sent: {e}");
