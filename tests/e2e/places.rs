@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{Sandbox, on_loopback, program, until, wait_child};
+use sharekaro_tests::{Sandbox, on_loopback, patience, program, until, wait_child};
 
 /// A daemon that fails at once, or never.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -26,7 +26,7 @@ fn daemon(home: &Sandbox) -> Result<Command> {
 fn refusal(mut command: Command, home: &Sandbox) -> Result<String> {
     let log = home.path().join("said");
     let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&log)?).spawn()?;
-    let ended = wait_child(&mut child, PATIENCE)?;
+    let ended = wait_child(&mut child, patience(PATIENCE))?;
     let said = fs::read_to_string(log)?;
     ensure!(ended.context("it runs")?.code() == Some(1), "{ended:?}: {said}");
     ensure!(!said.contains("panicked"), "{said}");
@@ -56,7 +56,7 @@ fn a_state_folder_that_cannot_be_used_is_named_and_left_alone() -> Result<()> {
 
 #[test]
 fn a_read_only_home_is_said() -> Result<()> {
-    let home = Sandbox::new("places")?;
+    let (home, elsewhere) = (Sandbox::new("places")?, Sandbox::new("runtime")?);
     let plain = daemon(&home)?;
     let path = home.path().to_string_lossy().into_owned();
     let script = format!(
@@ -65,7 +65,10 @@ fn a_read_only_home_is_said() -> Result<()> {
     );
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
-    command.env_clear().envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?)))).env("XDG_RUNTIME_DIR", "/dev/shm");
+    command
+        .env_clear()
+        .envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))))
+        .env("XDG_RUNTIME_DIR", elsewhere.path().join("run"));
 
     let said = refusal(command, &home)?;
 

@@ -103,7 +103,7 @@ fn a_program_that_is_owed_runs_after_the_daemon_was_killed() -> Result<()> {
         pair(alice, bob)?;
         let (script, began, ended) = (bob.home().join("slow.sh"), bob.home().join("began"), bob.home().join("ended"));
         let text = format!(
-            "#!/bin/sh\nif [ ! -e '{began}' ]; then touch '{began}'; sleep 5; exit; fi\necho \"$1\" > '{ended}.new'; mv '{ended}.new' '{ended}'\n",
+            "#!/bin/sh\nif [ ! -e '{began}' ]; then touch '{began}'; exec sleep 60; fi\necho \"$1\" > '{ended}.new'; mv '{ended}.new' '{ended}'\n",
             began = began.display(),
             ended = ended.display()
         );

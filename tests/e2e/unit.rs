@@ -15,7 +15,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
-use sharekaro_tests::{Host, Sandbox, on_loopback, program, until, wait_child};
+use sharekaro_tests::{Host, Sandbox, on_loopback, patience, program, until, wait_child};
 
 /// Exposure by `systemd-analyze security`: 0 is none, 10 is all. What is left is the network and the user's own files.
 const EXPOSURE_MAX: f32 = 2.0;
@@ -233,7 +233,7 @@ fn of_two_daemons_of_one_user_the_first_stays_and_the_second_ends_well() -> Resu
 }
 
 #[test]
-fn a_stop_is_over_within_five_seconds_whatever_hangs_on() -> Result<()> {
+fn a_stop_is_over_soon_whatever_hangs_on() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
         let [_watching, _listening] = [alice.ctl("events").spawn()?, alice.ctl("peers --watch").spawn()?];
         until("alice is ready", 10, || Ok(Some(alice.ctl("status").ok()?)))?;
@@ -241,7 +241,8 @@ fn a_stop_is_over_within_five_seconds_whatever_hangs_on() -> Result<()> {
         let began = Instant::now();
         alice.stop(Signal::TERM)?;
 
-        ensure!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+        // Each thing that hangs on is waited for, for a moment; a silent peer for twenty seconds.
+        ensure!(began.elapsed() < Duration::from_secs(15), "it took {:?}", began.elapsed());
         ensure!(bob.alive(), "bob ended too");
         Ok(())
     })
@@ -254,7 +255,7 @@ fn asked_through_a_connection_the_capture_program_answers_there() -> Result<()> 
     let mut service = Command::new(program("sharekaro-capture")?).stdin(OwnedFd::from(UnixListener::bind(&path)?)).env_clear().spawn()?;
     let ask = |line: &str| -> Result<Vec<u8>> {
         let mut connection = UnixStream::connect(&path)?;
-        connection.set_read_timeout(Some(Duration::from_secs(10)))?;
+        connection.set_read_timeout(Some(patience(Duration::from_secs(10))))?;
         connection.write_all(line.as_bytes())?;
         connection.shutdown(Shutdown::Write)?;
         let mut answer = Vec::new();
@@ -278,7 +279,7 @@ fn asked_through_a_connection_the_capture_program_answers_there() -> Result<()> 
         ensure!(refused(&answer, &[2], "name of an interface"), "{nonsense:?}: {answer:?}");
     }
 
-    let ended = wait_child(&mut service, Duration::from_secs(30))?.context("it does not end when nobody asks")?;
+    let ended = wait_child(&mut service, patience(Duration::from_secs(30)))?.context("it does not end when nobody asks")?;
     ensure!(ended.success(), "that would be a failed unit: {ended}");
     Ok(())
 }

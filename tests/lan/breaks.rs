@@ -61,7 +61,7 @@ fn the_sender_is_asked_to_stop_and_its_goodbye_is_heard() -> Result<()> {
     broken_in_the_middle(|alice, bob| {
         alice.stop(Signal::TERM)?;
 
-        // Without the word it would be the idle timeout that tells him.
+        // Without the word it would be the idle timeout that tells him, fifteen seconds later.
         until("bob has alice as gone", 3, || Ok((bob.peer(alice)?["online"] == false).then_some(())))?;
         alice.start().map(drop)
     })

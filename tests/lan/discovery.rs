@@ -21,12 +21,13 @@ fn three_hosts_find_each_other_and_a_goodbye_is_heard() -> Result<()> {
         }
         let found = began.elapsed();
 
-        // The bench measures this; here it only must not fall back to a slow retry.
-        ensure!(found < Duration::from_secs(6), "carol was found after {found:?}");
+        // The bench measures this; here it only must not fall back to a retry, which comes after a minute.
+        ensure!(found < Duration::from_secs(30), "carol was found after {found:?}");
         ensure!(alice.peer(alice)?.is_null(), "alice lists herself as a peer");
 
         bob.stop(Signal::TERM)?;
-        until("alice has heard bob's goodbye", 5, || Ok((alice.peer(bob)?["online"] == false).then_some(())))
+        // without it she would learn of it after fifteen seconds of silence
+        until("alice has heard bob's goodbye", 3, || Ok((alice.peer(bob)?["online"] == false).then_some(())))
     })
 }
 

@@ -1,9 +1,9 @@
 //! `kill -9` at moments that nobody chose. Every transfer ends as done, and as it was sent.
 //!
-//! `SHAREKARO_TESTS_ROUNDS=200 ./test.sh lan kills` kills two hundred times.
+//! `SHAREKARO_TESTS_ROUNDS=200 ./test.sh lan kills` kills two hundred times, `SHAREKARO_TESTS_SEED=7` at other moments.
 
 use std::{
-    fs, thread,
+    env, fs, thread,
     time::{Duration, Instant},
 };
 
@@ -22,17 +22,28 @@ const BIG: u64 = 48;
 /// What one kill may make come again: what was in flight, and what was not noted yet.
 const AGAIN: u64 = 16 * MIB;
 
-/// Between 0 and this, by chance: from the middle of the offer to the middle of storing.
-fn a_moment() -> Duration {
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().map_or(0, |it| it.subsec_nanos());
-    Duration::from_millis(u64::from(now / 1_000 % 1_100))
+/// Moments from the middle of the offer to the middle of storing; the same ones for the same seed.
+struct Moments(blake3::OutputReader);
+
+impl Moments {
+    fn new() -> Self {
+        let seed = env::var("SHAREKARO_TESTS_SEED").unwrap_or_default();
+        eprintln!("SHAREKARO_TESTS_SEED={seed:?}");
+        Self(blake3::Hasher::new().update(seed.as_bytes()).finalize_xof())
+    }
+
+    fn next(&mut self) -> Duration {
+        let mut two = [0; 2];
+        self.0.fill(&mut two);
+        Duration::from_millis(u64::from(u16::from_le_bytes(two) % 1_100))
+    }
 }
 
 fn killed(who: impl for<'a> Fn(&'a Host, &'a Host) -> Vec<&'a Host>) -> Result<()> {
     on_a_lan(["alice", "bob"], |[alice, bob]| {
         pair(alice, bob)?;
         alice.cable().shape("600mbit")?;
-        let (wanted, mut kills, mut transfers) = (rounds(FEW), 0, 0);
+        let (wanted, mut kills, mut transfers, mut moments) = (rounds(FEW), 0, 0, Moments::new());
         let (mut worst, began) = (0, Instant::now());
         while kills < wanted {
             transfers += 1;
@@ -45,7 +56,7 @@ fn killed(who: impl for<'a> Fn(&'a Host, &'a Host) -> Vec<&'a Host>) -> Result<(
             let mut here = 0;
             while here < KILLS_EACH && kills < wanted {
                 // The moment is the fault itself.
-                thread::sleep(a_moment());
+                thread::sleep(moments.next());
                 if alice.ctl("transfer show").arg(id).ok()?.last()?["state"] == "done" {
                     break;
                 }

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
-use crate::wait::wait_child;
+use crate::wait::{patience, wait_child};
 
-/// What any command may take, unless a test says more.
+/// What any command takes at most where nothing else runs, unless a test says more.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A command line that was not run yet.
@@ -44,7 +44,7 @@ impl Ctl {
         args.into_iter().fold(self, Self::arg)
     }
 
-    /// Waits so many seconds instead of two minutes.
+    /// It takes at most so many seconds where nothing else runs, instead of two minutes.
     #[must_use]
     pub fn within(mut self, seconds: u64) -> Self {
         self.patience = Duration::from_secs(seconds);
@@ -123,8 +123,9 @@ impl Running {
     /// # Errors
     /// It takes too long (and is killed).
     pub fn result(mut self) -> Result<Reply> {
-        let Some(status) = wait_child(&mut self.child, self.patience)? else {
-            bail!("`{}` has not ended after {} s; it said {} | {}", self.shown, self.patience.as_secs(), self.said()?, whole(&self.err)?);
+        let patience = patience(self.patience);
+        let Some(status) = wait_child(&mut self.child, patience)? else {
+            bail!("`{}` has not ended after {} s; it said {} | {}", self.shown, patience.as_secs(), self.said()?, whole(&self.err)?);
         };
         let took = self.began.elapsed();
         let (out, err) = (self.said()?, whole(&self.err)?);

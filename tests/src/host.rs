@@ -25,10 +25,10 @@ use crate::{
     lan::Cable,
     programs::{CRASHING, crashing_daemon, program},
     sandbox::Sandbox,
-    wait::{until, wait_child},
+    wait::{patience, until, wait_child},
 };
 
-/// The daemon answers within this time after its start, or it never will.
+/// The daemon answers within this time after its start where nothing else runs, or it never will.
 const START: Duration = Duration::from_secs(15);
 
 /// What a daemon may take to end when it is asked to.
@@ -109,7 +109,7 @@ impl Host {
         let child =
             self.daemon_command()?.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn().context("cannot start sharekarod")?;
         *lock(&self.daemon) = Some(child);
-        let end = began + START;
+        let end = began + patience(START);
         while !self.answers() {
             if let Some(status) = lock(&self.daemon).as_mut().and_then(|child| child.try_wait().transpose()).transpose()? {
                 bail!("sharekarod of {} ended with {status}: {}", self.name, self.log_end(600));
@@ -163,7 +163,7 @@ impl Host {
     /// It has not, within so many seconds.
     pub fn has_crashed(&self, seconds: u64) -> Result<()> {
         let Some(mut child) = lock(&self.daemon).take() else { bail!("the daemon of {} does not run", self.name) };
-        match wait_child(&mut child, Duration::from_secs(seconds))? {
+        match wait_child(&mut child, patience(Duration::from_secs(seconds)))? {
             Some(status) => ensure!(status.signal() == Some(Signal::KILL.as_raw()), "it ended with {status}: {}", self.log_end(600)),
             None => {
                 *lock(&self.daemon) = Some(child);
@@ -195,10 +195,10 @@ impl Host {
         let Some(mut child) = lock(&self.daemon).take() else { return Ok(()) };
         // It may have ended by itself; that is what was wanted.
         let _ = kill_process(Pid::from_child(&child), signal);
-        if wait_child(&mut child, STOP)?.is_none() {
+        if wait_child(&mut child, patience(STOP))?.is_none() {
             child.kill()?;
             child.wait()?;
-            bail!("sharekarod of {} did not end within {} s of {signal:?}: {}", self.name, STOP.as_secs(), self.log_end(400));
+            bail!("sharekarod of {} did not end after {signal:?}: {}", self.name, self.log_end(400));
         }
         Ok(())
     }

@@ -30,7 +30,7 @@ pub use programs::program;
 pub use sandbox::Sandbox;
 pub use scene::{apart_on_loopback, beside_a_machine, on_a_dark_lan, on_a_lan, on_a_lan_of, on_loopback, pair};
 pub use tree::{mixed_folder, tree_digests};
-pub use wait::{until, wait_child};
+pub use wait::{patience, until, wait_child};
 
 /// How often a test that repeats itself does so: `few` in every run, `SHAREKARO_TESTS_ROUNDS` where somebody has the time.
 pub fn rounds(few: usize) -> usize {

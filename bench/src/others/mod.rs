@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Nothing takes longer than this for a gibibyte.
-const PATIENCE: std::time::Duration = std::time::Duration::from_secs(300);
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(900);
 
 /// Something that moves a file from alice to bob.
 struct Other {
