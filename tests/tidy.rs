@@ -75,7 +75,8 @@ fn files(below: &str, ending: &str) -> Result<Vec<String>> {
         for entry in fs::read_dir(&folder).with_context(|| format!("cannot list {}", folder.display()))? {
             let path = entry?.path();
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            if ["target", ".git", "node_modules"].contains(&&*name) {
+            // What others keep beside the sources is hidden: a history, a registry of crates.
+            if name == "target" || (name.starts_with('.') && name != ".ci") {
                 continue;
             }
             if path.is_dir() {
@@ -95,7 +96,9 @@ fn read(path: &str) -> Result<String> {
 
 /// The code of a file without comments, strings and the tests at its bottom.
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or_default();
+    let tests =
+        text.match_indices("#[cfg(test)]\nmod ").find(|(at, _)| text[*at..].lines().nth(1).is_some_and(|line| !line.ends_with(';')));
+    let text = tests.map_or(text, |(at, _)| &text[..at]);
     let (mut out, mut rest) = (String::new(), text);
     while let Some(at) = rest.find(['"', '/']) {
         out.push_str(&rest[..at]);
@@ -190,11 +193,12 @@ fn heads_of_group(group: &str) -> Vec<String> {
     heads
 }
 
-/// The room of a file in `sharekarod/src`: its folder, or the file itself; `None` for `lib.rs` and `main.rs`.
+/// The room of a file in `sharekarod/src`: its folder, or the file itself; `None` for `lib.rs`, `main.rs`, and what only
+/// tests have.
 fn room_of(path: &str) -> Option<&str> {
     let inner = path.strip_prefix("sharekarod/src/")?;
     let room = inner.split('/').next()?.trim_end_matches(".rs");
-    (!["lib", "main"].contains(&room)).then_some(room)
+    (!["lib", "main", "testing"].contains(&room)).then_some(room)
 }
 
 #[test]

@@ -15,6 +15,8 @@ pub mod monitor;
 pub mod net;
 pub mod service;
 pub mod store;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod watchers;
 pub mod words;
 

@@ -153,7 +153,7 @@ impl Running {
 
     /// Waits for its end.
     pub(crate) fn said(mut self) -> Said {
-        for _ in 0..3_000 {
+        for _ in 0..12_000 {
             if self.0.try_wait().unwrap().is_some() {
                 let mut output = Output { status: self.0.wait().unwrap(), stdout: Vec::new(), stderr: Vec::new() };
                 self.0.stdout.take().unwrap().read_to_end(&mut output.stdout).unwrap();
@@ -162,7 +162,7 @@ impl Running {
             }
             thread::sleep(Duration::from_millis(10)); // the end of a process is no event that std can wait for with a bound
         }
-        panic!("sharectl did not end within 30 s");
+        panic!("sharectl did not end within two minutes");
     }
 }
 

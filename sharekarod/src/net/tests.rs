@@ -22,9 +22,10 @@ use sharekaro_proto::{
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{tls, *};
-use crate::identity::Identity;
+use crate::{identity::Identity, testing::soon};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Everything happens within this or not at all, also on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn identity(number: u8) -> Arc<Identity> {
     Arc::new(Identity::from_seed([number; 32]).unwrap())
@@ -136,7 +137,7 @@ async fn an_address_where_nobody_answers_delays_the_next_one_by_a_tenth_of_a_sec
     let session = a.dial(Some(identity(2).id()), &[silent.local_addr().unwrap(), address(&b)]).await.unwrap();
 
     assert_eq!(session.remote_address(), address(&b));
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < limits::DIAL_DEADLINE, "{:?}", start.elapsed());
 }
 
 /// A's certificate with B's key: rustls itself would not put them together.
@@ -261,7 +262,7 @@ async fn sixty_four_mebibytes_arrive_intact_over_eight_requests_at_a_time() {
         });
     }
 
-    timeout(Duration::from_secs(60), async { while pulling.join_next().await.transpose().unwrap().is_some() {} }).await.unwrap();
+    timeout(3 * PATIENCE, async { while pulling.join_next().await.transpose().unwrap().is_some() {} }).await.unwrap();
     let stats = dialed.stats();
     assert!(stats.received_bytes > 64 << 20 && stats.rtt > Duration::ZERO, "{stats:?}");
 }
@@ -400,13 +401,23 @@ async fn five_hundred_silent_connections_do_not_keep_a_paired_device_out() {
             Some(line.closed().await)
         });
     }
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::task::yield_now().await; // now they are under way
     let friend = endpoint(2, Admission::Trusted);
     let start = Instant::now();
 
-    let (dialed, accepted) = timeout(PATIENCE, pair(&friend, &called)).await.unwrap();
+    let dialing = async {
+        // Its first packets may be lost among theirs, so it dials again, as the engine does.
+        loop {
+            if let Ok(session) = friend.dial(None, &[address(&called)]).await {
+                return session;
+            }
+        }
+    };
+    let (dialed, accepted) = timeout(PATIENCE, async { tokio::join!(dialing, called.accept()) }).await.unwrap();
+    let accepted = accepted.unwrap();
 
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    // Later than that those who say nothing are thrown out anyway.
+    assert!(start.elapsed() < limits::GREETING_DEADLINE, "{:?}", start.elapsed());
     assert_eq!(accepted.peer(), paired);
     tokio::spawn(serve(accepted));
     assert_answers(&dialed).await;
@@ -476,7 +487,7 @@ fn a_peer_that_vanishes_is_noticed_and_what_was_asked_fails() {
         (session, called)
     });
     let (_us, session) = ours.block_on(async {
-        let us = Endpoint::bind(identity(1), Settings { idle: Duration::from_secs(1), ..settings(1, Admission::Trusted) }).unwrap();
+        let us = Endpoint::bind(identity(1), Settings { idle: Duration::from_secs(3), ..settings(1, Admission::Trusted) }).unwrap();
         let session = us.dial(None, &[at]).await.unwrap();
         (us, session)
     });
@@ -519,18 +530,18 @@ fn one_is_killed_and_started_again(killed_dials: bool) {
     // Without its tasks, an endpoint that is dropped says nothing.
     theirs.shutdown_timeout(PATIENCE);
     drop(last_run);
-    let restarted = ours.block_on(async {
-        let same_port = Settings { port: at_them.port(), ..settings(2, Admission::Trusted) };
-        Endpoint::bind(identity(2), same_port).unwrap()
+    let _restarted = ours.block_on(async {
+        let again = || Endpoint::bind(identity(2), Settings { port: at_them.port(), ..settings(2, Admission::Trusted) }).unwrap();
+        soon(|| Some(again()).filter(|restarted| address(restarted) == at_them))
     });
-    assert_eq!(address(&restarted), at_them);
     let began = Instant::now();
 
     ours.block_on(async {
         let answer = timeout(PATIENCE, session.request(ping(1))).await.unwrap();
         assert!(matches!(answer, Err(SessionError::Ended(Ended::Vanished))), "{:?}", answer.map(|(reply, _)| reply));
     });
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    // Without a word it would be silence that tells.
+    assert!(began.elapsed() < limits::IDLE / 2, "{:?}", began.elapsed());
 }
 
 #[test]
@@ -546,7 +557,7 @@ async fn closing_says_goodbye_to_all_and_returns_soon() {
 
     b.close(false).await;
 
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < limits::IDLE / 2, "{:?}", start.elapsed());
     assert_eq!(timeout(PATIENCE, dialed.closed()).await.unwrap(), Ended::ByPeer(Code::Shutdown));
     assert_eq!(accepted.closed().await, Ended::ByUs);
     assert_eq!(b.accept().await, None);

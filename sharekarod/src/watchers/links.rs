@@ -173,12 +173,21 @@ mod tests {
         watchers::own_network::{ip, own_network},
     };
 
-    #[tokio::test]
-    async fn quiet_links_tell_nothing_and_wake_nobody() {
-        let mut links = Links::start();
+    /// Whatever can be told is told within this, also on a machine that has much else to do.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
-        assert!(links.routing.is_some() && links.clock.is_some());
-        assert!(timeout(Duration::from_millis(500), links.next()).await.is_err());
+    #[test]
+    fn quiet_links_tell_nothing_and_wake_nobody() {
+        if !own_network("watchers::links::tests::quiet_links_tell_nothing_and_wake_nobody") {
+            return;
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut links = Links::start();
+
+            assert!(links.routing.is_some() && links.clock.is_some());
+            assert!(timeout(Duration::from_millis(500), links.next()).await.is_err());
+        });
     }
 
     #[tokio::test]
@@ -191,15 +200,15 @@ mod tests {
         links.look = true;
 
         if slept() >= slept_before + SLEPT_MIN {
-            assert_eq!(timeout(Duration::from_secs(1), links.next()).await, Ok(LinkChange::Resumed));
+            assert_eq!(timeout(PATIENCE, links.next()).await, Ok(LinkChange::Resumed));
         }
-        assert_eq!(timeout(Duration::from_secs(1), links.next()).await, Ok(LinkChange::Addresses));
+        assert_eq!(timeout(PATIENCE, links.next()).await, Ok(LinkChange::Addresses));
         assert!(timeout(Duration::from_millis(300), links.next()).await.is_err());
     }
 
     #[test]
-    fn a_new_address_is_told_within_two_seconds() {
-        if !own_network("watchers::links::tests::a_new_address_is_told_within_two_seconds") {
+    fn a_new_address_is_told_before_anybody_would_look() {
+        if !own_network("watchers::links::tests::a_new_address_is_told_before_anybody_would_look") {
             return;
         }
         ip("link add eth0 type veth peer name eth1");
@@ -212,7 +221,7 @@ mod tests {
 
             let told =
                 async { while !local_addresses().contains(&IpAddr::from([10, 9, 8, 7])) || links.next().await != LinkChange::Addresses {} };
-            assert!(timeout(Duration::from_secs(2), told).await.is_ok());
+            assert!(timeout(LOOK, told).await.is_ok());
         });
     }
 }

@@ -75,6 +75,7 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+    use crate::testing::soon;
 
     fn id(path: &Path) -> FileId {
         let at = fs::metadata(path).unwrap();
@@ -99,13 +100,13 @@ mod tests {
         let written_id = id(&written);
         let files = HashSet::from([written_id, id(&read)]);
 
-        assert_eq!(held_open(&files).held, HashSet::from([written_id]));
+        soon(|| (held_open(&files).held == HashSet::from([written_id])).then_some(()));
         fs::rename(&written, temp.path().join("renamed")).unwrap();
-        assert_eq!(held_open(&files).held, HashSet::from([written_id]));
+        soon(|| (held_open(&files).held == HashSet::from([written_id])).then_some(()));
 
         drop(holder.stdin.take());
         holder.wait().unwrap();
-        assert!(held_open(&files).held.is_empty());
+        soon(|| held_open(&files).held.is_empty().then_some(()));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 use super::*;
 use crate::watchers::own_network::{ip, own_network};
 
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A sighting takes a second or two, and far longer on a machine that has much else to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn device(number: u8) -> DeviceId {
     DeviceId::from_bytes([number; 32])

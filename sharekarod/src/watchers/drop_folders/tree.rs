@@ -260,6 +260,7 @@ fn watched(inotify: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::soon;
 
     fn tree() -> (tempfile::TempDir, PathBuf, Tree) {
         let temp = tempfile::tempdir().unwrap();
@@ -269,6 +270,16 @@ mod tests {
         let mut tree = Tree::new(vec![top.clone()]).unwrap();
         assert_eq!(tree.arm_all(), [Noticed::Lost]);
         (temp, top, tree)
+    }
+
+    /// All that is told until this is told of a path.
+    fn until(tree: &mut Tree, path: &str, sign: Sign) -> Vec<Noticed> {
+        let mut noticed = Vec::new();
+        soon(|| {
+            noticed.extend(tree.read());
+            signs(&noticed, path).contains(&sign).then_some(())
+        });
+        noticed
     }
 
     fn signs(noticed: &[Noticed], path: &str) -> Vec<Sign> {
@@ -285,12 +296,13 @@ mod tests {
         let mut file = fs::File::create(top.join("bob/f")).unwrap();
         io::Write::write_all(&mut file, b"x").unwrap();
         drop(file);
+        let mut noticed = until(&mut tree, "bob/f", Sign::Closed);
         fs::write(temp.path().join("outside"), "x").unwrap();
         fs::rename(temp.path().join("outside"), top.join("bob/g")).unwrap();
         fs::rename(top.join("bob/f"), top.join("Sent/bob/f")).unwrap();
         fs::write(top.join("Sent/bob/more"), "x").unwrap();
 
-        let noticed = tree.read();
+        noticed.extend(tree.read());
 
         assert_eq!(signs(&noticed, "bob/f"), [Sign::Written, Sign::Written, Sign::Closed, Sign::Gone]);
         assert_eq!(signs(&noticed, "bob/g"), [Sign::Uncertain]);
@@ -306,7 +318,8 @@ mod tests {
         assert_eq!(tree.watches.len(), 5);
 
         fs::write(top.join("bob/tree/a/b/f"), "x").unwrap();
-        assert_eq!(signs(&tree.read(), "bob/tree/a/b/f"), [Sign::Written, Sign::Written, Sign::Closed]);
+        let noticed = until(&mut tree, "bob/tree/a/b/f", Sign::Closed);
+        assert_eq!(signs(&noticed, "bob/tree/a/b/f"), [Sign::Written, Sign::Written, Sign::Closed]);
 
         fs::rename(top.join("bob/tree"), top.join("Sent/bob/tree")).unwrap();
         assert_eq!(signs(&tree.read(), "bob/tree"), [Sign::Gone]);
@@ -327,7 +340,8 @@ mod tests {
         assert_eq!(tree.arm_all(), []);
 
         fs::write(top.join("bob/f"), "").unwrap();
-        assert_eq!(signs(&tree.read(), "bob/f"), [Sign::Written, Sign::Closed]);
+        let noticed = until(&mut tree, "bob/f", Sign::Closed);
+        assert_eq!(signs(&noticed, "bob/f"), [Sign::Written, Sign::Closed]);
     }
 
     #[tokio::test]

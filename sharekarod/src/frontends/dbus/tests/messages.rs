@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use futures_util::StreamExt;
 use zbus::{Connection, MatchRule, MessageStream, OwnedVariant, Proxy, Variant, message::Type};
 
-use super::stage::{Host, PrivateBus, introduce, until};
+use super::stage::{Host, PATIENCE, PrivateBus, introduce, until};
 use crate::frontends::dbus::paths::{NAME, ROOT, peer_path};
 
 type Fields = HashMap<String, OwnedVariant>;
@@ -28,7 +28,7 @@ async fn a_text_is_written_told_listed_and_read_over_the_bus() {
     let text = "hello\nनमस्ते";
     let write = sharekaro_proto::control::message::WriteMessage { target: "bob".into(), text: text.into(), id: None };
     alice.engine.write_message(write).await.unwrap();
-    let told = tokio::time::timeout(std::time::Duration::from_secs(20), received.next()).await.unwrap().unwrap().unwrap();
+    let told = tokio::time::timeout(PATIENCE, received.next()).await.unwrap().unwrap().unwrap();
     let fields: Fields = told.body().deserialize().unwrap();
     assert_eq!(
         (&*fields["text"], &*fields["direction"], &*fields["state"]),

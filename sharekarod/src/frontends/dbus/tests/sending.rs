@@ -1,17 +1,16 @@
 //! Files over the bus: sent, handed over as descriptors, offered, answered; what is told on the way.
 
-use std::{
-    collections::HashMap,
-    fs,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fs, time::Instant};
 
 use futures_util::StreamExt;
 use sharekaro_proto::{control::peer::SetTrust, nouns::trust::Trust};
 use zbus::{Connection, MatchRule, Message, MessageStream, OwnedFd, OwnedObjectPath, OwnedVariant, Proxy, Variant, message::Type};
 
-use super::stage::{Host, PrivateBus, introduce, until};
-use crate::frontends::dbus::paths::{NAME, ROOT, peer_path};
+use super::stage::{Host, PATIENCE, PrivateBus, introduce, until};
+use crate::frontends::dbus::{
+    paths::{NAME, ROOT, peer_path},
+    told::TOLD_EVERY,
+};
 
 type Options = HashMap<String, OwnedVariant>;
 
@@ -36,7 +35,7 @@ async fn heard_until(stream: &mut MessageStream, member: &str) -> Vec<(Instant, 
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), listen).await.unwrap_or_else(|_| panic!("no {member}"));
+    tokio::time::timeout(PATIENCE, listen).await.unwrap_or_else(|_| panic!("no {member}"));
     heard
 }
 
@@ -62,11 +61,13 @@ async fn a_file_is_sent_and_every_step_is_told() {
     let (sent_path, uri) = alice.file("two words.bin", 12_000_000);
     let options = Options::from([("limit".to_owned(), OwnedVariant::try_from(Variant::from(6_000_000_u64)).unwrap())]);
 
+    let began = Instant::now();
     let jobs: Vec<OwnedObjectPath> =
         manager(&client).await.call("Send", &(vec![uri.replace(' ', "%20")], vec!["bob"], options)).await.unwrap();
     assert_eq!(jobs.len(), 1);
     assert_eq!(bus.property(&jobs[0], "Transfer1", "Direction").await, "out", "the object stands when the reply comes");
     let heard = heard_until(&mut stream, "TransferFinished").await;
+    let took = began.elapsed();
 
     let (finished, state, info): (OwnedObjectPath, String, Options) = heard.last().unwrap().1.body().deserialize().unwrap();
     assert_eq!((&finished, state.as_str()), (&jobs[0], "done"));
@@ -76,11 +77,9 @@ async fn a_file_is_sent_and_every_step_is_told() {
         told.iter().filter_map(|(_, it)| it.get("Confirmed").map(|it| u64::try_from(it.try_clone().unwrap()).unwrap())).collect();
     assert!(confirmed.is_sorted() && confirmed.last() == Some(&12_000_000), "{confirmed:?}");
     assert_eq!(told.last().and_then(|(_, it)| it.get("State").map(|it| (**it).clone())), Some(Variant::from("done")));
-    let most = told
-        .iter()
-        .map(|(at, _)| told.iter().filter(|(it, _)| *it >= *at && it.duration_since(*at) < Duration::from_millis(990)).count())
-        .max();
-    assert!(told.len() > 3 && most <= Some(4), "{} changes, {most:?} in a second", told.len());
+    // Three a second; the first and the last come by themselves. A busy machine passes on late what was told in time.
+    let most = 2 + (took.as_millis() / TOLD_EVERY.as_millis()) as usize;
+    assert!((4..=most).contains(&told.len()), "{} changes in {took:?}", told.len());
     assert!(fs::read(bob.engine.config().inbox_dir.join("two words.bin")).unwrap() == fs::read(sent_path).unwrap());
 }
 

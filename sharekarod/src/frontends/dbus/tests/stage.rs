@@ -25,8 +25,8 @@ use crate::{
     store::Store,
 };
 
-/// Everything happens within this or not at all.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Everything happens within this or not at all, also on a machine that has much else to do.
+pub(super) const PATIENCE: Duration = Duration::from_secs(90);
 
 /// A `dbus-daemon` of our own.
 pub(super) struct PrivateBus {
