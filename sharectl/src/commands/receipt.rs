@@ -51,23 +51,24 @@ impl ReceiptVerb {
             }
             Self::Verify { file } => {
                 // what is no receipt at all is a false one too: whoever changed it may have broken its form
-                let valid = match read(&file)? {
-                    Some(receipt) => client.post_with::<_, ReceiptVerdict>(routes::RECEIPTS_VERIFY, &receipt).await?.valid,
-                    None => false,
+                let false_one = match read(&file)? {
+                    Some(receipt) if client.post_with::<_, ReceiptVerdict>(routes::RECEIPTS_VERIFY, &receipt).await?.valid => None,
+                    Some(_) => Some("the receipt is false: its receiver did not sign this".to_owned()),
+                    None => Some(format!("{} holds no receipt, or a broken one", Shown(&file.to_string_lossy()))),
                 };
-                judge(valid, screen)
+                judge(false_one, screen)
             }
         }
     }
 }
 
-fn judge(valid: bool, screen: &Screen) -> Result<(), End> {
-    if valid {
-        return screen.say(&Verdict { valid, error: None }, || "The receipt is true: its receiver signed exactly this.".to_owned());
-    }
-    let error = ErrorBody::new(ErrorCode::Integrity, "the receipt is false: its receiver did not sign this");
+fn judge(false_one: Option<String>, screen: &Screen) -> Result<(), End> {
+    let Some(why) = false_one else {
+        return screen.say(&Verdict { valid: true, error: None }, || "The receipt is true: its receiver signed exactly this.".to_owned());
+    };
+    let error = ErrorBody::new(ErrorCode::Integrity, why).hint("it proves nothing; `sharectl receipt show ID --json` writes a true one");
     screen.failure(&error);
-    screen.say(&Verdict { valid, error: Some(error) }, String::new)?;
+    screen.say(&Verdict { valid: false, error: Some(error) }, String::new)?;
     Err(End::Told(ErrorCode::Integrity.exit_code()))
 }
 

@@ -7,7 +7,7 @@ use sharekaro_proto::{
     client::Client,
     control::{
         routes,
-        transfer::{Explanation, SetLimit, SetPriority, Transfer},
+        transfer::{Bottleneck, Explanation, SetLimit, SetPriority, Transfer},
     },
     nouns::{text::Shown, transfer::Priority},
 };
@@ -88,7 +88,11 @@ impl TransferVerb {
             }
             Self::Explain { id } => {
                 let why: Explanation = client.get(&path(routes::TRANSFER_EXPLAIN, id)).await?;
-                return screen.say(&why, || format!("{}: {}", why.bottleneck, Shown(&why.explanation)));
+                let shown = || match why.bottleneck {
+                    Bottleneck::None => Shown(&why.explanation).to_string(),
+                    bottleneck => format!("{bottleneck}: {}", Shown(&why.explanation)),
+                };
+                return screen.say(&why, shown);
             }
             Self::Pause { id } => client.post(&path(routes::TRANSFER_PAUSE, id)).await?,
             Self::Resume { id } => client.post(&path(routes::TRANSFER_RESUME, id)).await?,

@@ -138,13 +138,23 @@ fn tell_person(outcome: &Outcome, screen: &Screen) -> Result<(), End> {
         screen.say(&json!({}), || arrived(transfer))?;
     }
     if let Some(error) = &outcome.error {
-        screen.failure(error);
+        screen.failure(&with_its_author(error, transfer));
         if !transfer.state.ended() && table::needs_a_person(error.code) {
             let id = transfer.id;
             screen.note(&format!("{id} stays with the daemon and goes on as soon as it can; `sharectl transfer cancel {id}` ends it"));
         }
     }
     Ok(())
+}
+
+/// What a person at the other end wrote as a reason does not say by itself who wrote it.
+fn with_its_author(error: &ErrorBody, transfer: &Transfer) -> ErrorBody {
+    match (error.code, transfer.direction) {
+        (ErrorCode::Declined, Direction::Out) => {
+            ErrorBody { message: format!("{} declined: {}", transfer.peer, error.message), ..error.clone() }
+        }
+        _ => error.clone(),
+    }
 }
 
 /// `bob has report.pdf: 3 files, 12.4 MiB in 2 s (6.2 MiB/s)`.
@@ -155,7 +165,7 @@ fn arrived(transfer: &Transfer) -> String {
     }
     let took = transfer.changed_at.duration_since(transfer.created_at).as_secs_f64().max(0.001);
     let new = transfer.bytes_confirmed.saturating_sub(transfer.bytes_reused);
-    let speed = rate((new as f64 / took) as u64);
+    let speed = if new > 0 { format!(" ({})", rate((new as f64 / took) as u64)) } else { String::new() };
     let mut text = format!(
         "{} has {}: {}, {}",
         Shown(&transfer.peer),
@@ -163,9 +173,10 @@ fn arrived(transfer: &Transfer) -> String {
         count(transfer.files_done, "file"),
         size(transfer.bytes_confirmed)
     );
-    text += &if took < 10.0 { format!(" in {took:.1} s ({speed})") } else { format!(" in {} ({speed})", span(took as u64)) };
+    text += &if took < 10.0 { format!(" in {took:.1} s{speed}") } else { format!(" in {}{speed}", span(took as u64)) };
     if transfer.bytes_reused > 0 {
-        text += &format!(", {} of it were there already", size(transfer.bytes_reused));
+        let reused = if new > 0 { size(transfer.bytes_reused) } else { "all".to_owned() };
+        text += &format!(", {reused} of it was there already");
     }
     text
 }

@@ -42,7 +42,10 @@ impl Engine {
         let session = self.open_session(&transfer.peer_id);
         let (true, Some(session)) = (moving, session) else {
             let why = transfer.error.map(|e| format!(": {}", e.message)).unwrap_or_default();
-            let explanation = format!("it does not move right now: it is {}, {}{why}", transfer.state, transfer.phase);
+            let explanation = match transfer.state {
+                ended if ended.ended() => format!("it has ended: it is {ended}{why}"),
+                state => format!("it does not move right now: it is {state}, {}{why}", transfer.phase),
+            };
             return Ok(Explanation { bottleneck: Bottleneck::None, explanation });
         };
         let gauge = self.inner.jobs.of(id).gauge.clone();

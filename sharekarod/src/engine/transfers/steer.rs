@@ -178,7 +178,8 @@ impl Engine {
     pub(crate) fn open_record(&self, id: TransferId) -> Result<Record, ErrorBody> {
         let record = self.record(id).ok_or_else(|| not_found(id))?;
         if record.state.ended() {
-            return Err(ErrorBody::new(ErrorCode::WrongState, format!("{id} has ended: it is {}", record.state)));
+            let message = format!("{id} has ended: it is {}", record.state);
+            return Err(ErrorBody::new(ErrorCode::WrongState, message).hint("`sharectl transfers` shows what is under way"));
         }
         Ok(record)
     }
