@@ -9,6 +9,7 @@ pub mod files;
 pub mod frontends;
 pub mod identity;
 pub mod interfaces;
+mod kernel;
 pub mod lock;
 pub mod memory;
 pub mod monitor;

@@ -7,9 +7,8 @@ use std::net::IpAddr;
 
 use super::{ARP, Filter, Net, Node, RARP, Side, Test, V4, V6, Versions};
 
-/// `struct sock_filter` of `linux/filter.h`.
+/// As `struct sock_filter` of `linux/filter.h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(C)]
 pub struct Instruction {
     /// What to do.
     pub code: u16,

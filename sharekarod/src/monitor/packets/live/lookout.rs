@@ -13,6 +13,7 @@ use super::{
     LiveError, helper,
     ring::{self, ETHERNET_HARDWARE},
 };
+use crate::kernel::packets;
 
 /// Room for a DHCP answer with many options; every other packet is shorter.
 const SNAP_BYTES: u32 = 1024;
@@ -39,8 +40,8 @@ impl Lookout {
     /// The kernel refuses: as a rule, the interface has just gone.
     pub fn hear(&mut self, index: u32) -> io::Result<bool> {
         let program = notable(SNAP_BYTES).ok_or(io::ErrorKind::InvalidInput)?;
-        ring::attach(&self.socket, program.0)?;
-        let ethernet = ring::bind(&self.socket, index)? == ETHERNET_HARDWARE;
+        ring::attach(&self.socket, &program.0)?;
+        let ethernet = packets::bind(&self.socket, index)? == ETHERNET_HARDWARE;
         while self.frame().is_some() {}
         self.passed()?;
         Ok(ethernet)
@@ -63,6 +64,6 @@ impl Lookout {
     /// # Errors
     /// The kernel does not say.
     pub fn passed(&mut self) -> io::Result<u64> {
-        ring::statistics(&self.socket).map(|counts| counts.tp_packets.into())
+        packets::statistics(&self.socket).map(|counts| counts.tp_packets.into())
     }
 }
