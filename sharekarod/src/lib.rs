@@ -28,6 +28,7 @@ use std::{
 };
 
 use anyhow::Context;
+use sharekaro_proto::control::net::Counters;
 use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -38,7 +39,7 @@ use crate::{
     identity::Identity,
     lock::Lock,
     monitor::{Monitor, Notice},
-    net::Endpoint,
+    net::{Carried, Endpoint},
     store::Store,
 };
 
@@ -66,11 +67,12 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
         );
     }
     let tasks = TaskTracker::new();
-    start_network(&engine, identity);
+    let carried = Arc::new(Carried::default());
+    start_network(&engine, identity, carried.clone());
     tasks.spawn(watchers::discover(engine.clone(), shutdown.clone()));
     tasks.spawn(watchers::watch_links(engine.clone(), shutdown.clone()));
     tasks.spawn(watchers::watch_drop_folders(engine.clone(), shutdown.clone()));
-    let monitor = start_monitor(&engine, &tasks, &shutdown);
+    let monitor = start_monitor(&engine, carried, &tasks, &shutdown);
     tasks.spawn(socket.serve(frontends::api::router(engine.clone(), monitor, shutdown.clone()), shutdown.clone()));
     if engine.config().dbus {
         tasks.spawn(frontends::dbus::run(engine.clone(), shutdown.clone()));
@@ -90,10 +92,11 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 }
 
 /// Binds the UDP port and lets the engine use it. Without a network the daemon serves its frontends all the same.
-fn start_network(engine: &Engine, identity: Arc<Identity>) {
+fn start_network(engine: &Engine, identity: Arc<Identity>, carried: Arc<Carried>) {
     let config = engine.config();
     let (hello, admission) = (engine.clone(), engine.clone());
     let mut settings = net::Settings::new(config.port, move || hello.hello(), move |id| admission.admission(id));
+    settings.carried = carried;
     settings.congestion = match config.congestion {
         config::Congestion::Cubic => net::Congestion::Cubic,
         config::Congestion::Bbr => net::Congestion::Bbr,
@@ -115,13 +118,17 @@ fn start_network(engine: &Engine, identity: Arc<Identity>) {
 }
 
 /// Starts to watch the network, where that is wanted and its file can be used; everything else works without.
-fn start_monitor(engine: &Engine, tasks: &TaskTracker, shutdown: &CancellationToken) -> Option<Monitor> {
+fn start_monitor(engine: &Engine, carried: Arc<Carried>, tasks: &TaskTracker, shutdown: &CancellationToken) -> Option<Monitor> {
     let config = engine.config();
     if !config.net {
         return None;
     }
     let settings = monitor::Config { warm_up: config.net_warmup };
-    match monitor::start(settings, &config.state_dir.join("monitor.db"), shutdown.clone()) {
+    let carried = move || {
+        let ((bytes_sent, packets_sent), (bytes_received, packets_received)) = (carried.sent(), carried.received());
+        Counters { bytes_sent, bytes_received, packets_sent, packets_received, ..Counters::default() }
+    };
+    match monitor::start(settings, Box::new(carried), &config.state_dir.join("monitor.db"), shutdown.clone()) {
         Ok((monitor, notices, work)) => {
             tasks.spawn(work);
             tasks.spawn(publish(notices, engine.clone()));

@@ -236,7 +236,7 @@ mod tests {
 
     fn sample(second: i64, bytes: u64) -> Sample {
         let amounts = Counters { bytes_sent: bytes, bytes_received: 1, ..Counters::default() };
-        Sample { interface: "eth0".into(), at: at(second), seconds: 1.0, amounts, gap: false }
+        Sample { interface: "eth0".into(), at: at(second), seconds: 1.0, amounts, own: Counters::default(), gap: false }
     }
 
     fn sent(samples: &[HistorySample]) -> u64 {

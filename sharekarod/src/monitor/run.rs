@@ -10,13 +10,13 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use sharekaro_proto::control::net::Anomaly;
+use sharekaro_proto::control::net::{Anomaly, Counters};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     captures::Captures,
-    counters::{Kernel, Steps},
+    counters::{Kernel, Own, Steps},
     detect::{
         finding::Finding,
         incidents::{Change, Incidents},
@@ -37,6 +37,9 @@ const LEARNT_EVERY: u64 = 5;
 const BEHIND: usize = 256;
 /// Detectors kept for interfaces that were watched once.
 const MOST_DETECTORS: usize = 16;
+
+/// Tells the totals that this daemon itself carried.
+pub type Carried = Box<dyn Fn() -> Counters + Send + Sync>;
 
 /// What the monitor was told.
 #[derive(Clone, Debug)]
@@ -77,6 +80,7 @@ pub(super) struct State {
     pub(super) readings: Vec<Reading>,
     pub(super) watched: Option<Arc<str>>,
     pub(super) steps: Steps,
+    own: Own,
     pub(super) detectors: HashMap<Arc<str>, TrafficDetector>,
     pub(super) rules: Rules,
     pub(super) incidents: Incidents,
@@ -88,6 +92,8 @@ pub(super) struct State {
 
 pub(super) struct Shared {
     pub(super) config: Config,
+    /// The totals that this daemon itself carried.
+    carried: Carried,
     state: Mutex<State>,
     history: Mutex<History>,
     told: mpsc::Sender<Notice>,
@@ -101,13 +107,14 @@ pub struct Monitor(pub(super) Arc<Shared>);
 /// The handle, what it tells, and its work.
 pub type Started<Work> = (Monitor, mpsc::Receiver<Notice>, Work);
 
-/// Starts the monitor with its file at `store`: its handle, what it notices, for the one who publishes it, and the work
+/// Starts the monitor with its file at `store`; `carried` tells at any time what this daemon itself carried: its handle, what it notices, for the one who publishes it, and the work
 /// itself, which ends when `shutdown` is cancelled and all is written.
 ///
 /// # Errors
 /// The file cannot be opened or read.
 pub fn start(
     config: Config,
+    carried: Carried,
     store: &Path,
     shutdown: CancellationToken,
 ) -> Result<Started<impl Future<Output = ()> + Send + use<>>, HistoryError> {
@@ -121,7 +128,8 @@ pub fn start(
     };
     state.csv.go_on(history.load::<Option<Target>>("network_csv")?);
     let (told, listener) = mpsc::channel(BEHIND);
-    let shared = Shared { config, state: Mutex::new(state), history: Mutex::new(history), told, captures: Captures::default() };
+    let (state, history) = (Mutex::new(state), Mutex::new(history));
+    let shared = Shared { config, carried, state, history, told, captures: Captures::default() };
     let monitor = Monitor(Arc::new(shared));
     Ok((monitor.clone(), listener, monitor.run(shutdown)))
 }
@@ -159,7 +167,8 @@ impl Monitor {
         sources.notices().into_iter().for_each(|notice| self.tell(notice));
         let mut guard = self.state();
         let state = &mut *guard;
-        let samples = state.steps.push(&readings, now, ticks);
+        let mut samples = state.steps.push(&readings, now, ticks);
+        let carried = (self.0.carried)();
         if state.watched != watched {
             state.csv.clear();
             state.watched.clone_from(&watched);
@@ -173,8 +182,12 @@ impl Monitor {
             }
             let detector = state.detectors.entry(interface.clone()).or_default();
             let warm_up = self.0.config.warm_up.as_secs_f64();
-            let own = samples.iter().filter(|sample| sample.interface == interface);
-            let mut findings: Vec<Finding> = own.flat_map(|sample| detector.push(sample, warm_up)).collect();
+            let mut findings = Vec::new();
+            for sample in samples.iter_mut().filter(|sample| sample.interface == interface) {
+                // Peers are reached over this interface, or nearly always.
+                sample.own = state.own.part(&carried, &sample.amounts);
+                findings.extend(detector.push(sample, warm_up));
+            }
             findings.extend(events.iter().flat_map(|event| state.rules.push(event, now)));
             self.record(state, &interface, findings);
         }
@@ -276,7 +289,8 @@ mod tests {
     async fn a_running_monitor_counts_tells_and_remembers() {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, shutdown) = (folder.path().join("monitor.db"), CancellationToken::new());
-        let (monitor, mut told, running) = start(Config::default(), &store, shutdown.clone()).expect("started");
+        let (monitor, mut told, running) =
+            start(Config::default(), Box::new(Counters::default), &store, shutdown.clone()).expect("started");
         let running = tokio::spawn(running);
 
         {
@@ -299,7 +313,7 @@ mod tests {
         shutdown.cancel();
         running.await.expect("ended");
 
-        let (again, ..) = start(Config::default(), &store, CancellationToken::new()).expect("again");
+        let (again, ..) = start(Config::default(), Box::new(Counters::default), &store, CancellationToken::new()).expect("again");
         assert!(again.anomaly(&anomaly.id).is_some_and(|kept| kept.acknowledged));
         assert!(again.history_of(Some("nosuch0"), Timestamp::UNIX_EPOCH).expect("readable").is_none());
     }

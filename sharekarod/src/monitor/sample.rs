@@ -28,6 +28,8 @@ pub struct Sample {
     pub seconds: f64,
     /// What passed in it.
     pub amounts: Counters,
+    /// Of that, what this daemon itself carried: known, and not judged.
+    pub own: Counters,
     /// Nobody looked for a while, the counters began again, or the interface is new.
     pub gap: bool,
 }

@@ -19,6 +19,7 @@ use crate::{
         Admission, Buffers, Code, Congestion, Session,
         admission::{HandshakePlace, Handshakes, Place, Places, Shared, Verdict},
         batch::Batching,
+        carried::Carried,
         greeting, limits,
         missed::Missed,
         session::Opened,
@@ -36,6 +37,8 @@ pub struct Settings {
     pub congestion: Congestion,
     /// A peer that was not heard for so long is gone.
     pub idle: Duration,
+    /// Where what our socket carries is added up.
+    pub carried: Arc<Carried>,
     /// What we say first, made anew for each session.
     pub hello: Arc<dyn Fn() -> Hello + Send + Sync>,
     /// What a device is to us. Called on the network's tasks: it must not wait.
@@ -49,7 +52,8 @@ impl Settings {
         hello: impl Fn() -> Hello + Send + Sync + 'static,
         admission: impl Fn(&DeviceId) -> Admission + Send + Sync + 'static,
     ) -> Self {
-        Self { port, congestion: Congestion::default(), idle: limits::IDLE, hello: Arc::new(hello), admission: Arc::new(admission) }
+        let (congestion, carried, hello, admission) = (Congestion::default(), Arc::default(), Arc::new(hello), Arc::new(admission));
+        Self { port, congestion, idle: limits::IDLE, carried, hello, admission }
     }
 }
 
@@ -111,7 +115,7 @@ impl Endpoint {
         let (transport, server) = (tuned(true)?, transport::server(&identity, tuned(false)?)?);
 
         let wrapped = quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, bound.socket);
-        let capped = Arc::new(Capped::new(wrapped.map_err(transport::ConfigError::from)?, payload_max));
+        let capped = Arc::new(Capped::new(wrapped.map_err(transport::ConfigError::from)?, payload_max, settings.carried.clone()));
         let socket = Batching::new(capped, limits::SEGMENTED_MAX);
         let config = transport::endpoint(&identity, payload_max)?;
         let quinn = quinn::Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(quinn::TokioRuntime));

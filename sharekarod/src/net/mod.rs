@@ -5,6 +5,7 @@
 
 mod admission;
 mod batch;
+mod carried;
 mod code;
 mod congestion;
 mod dial;
@@ -25,6 +26,7 @@ mod transport;
 mod tests;
 
 pub use admission::Admission;
+pub use carried::Carried;
 pub use code::{Code, Ended, SessionError};
 pub use dial::DialError;
 pub use endpoint::{Endpoint, Error, Settings};

@@ -17,7 +17,7 @@ use quinn::{
 use rustix::net::sockopt;
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::net::limits;
+use crate::net::{carried::Carried, limits};
 
 /// A bound socket and what became of our wishes.
 pub(super) struct Bound {
@@ -116,17 +116,18 @@ pub(super) fn payload_max() -> u16 {
     if mtus.max().is_some_and(|mtu| mtu >= jumbo) { limits::PAYLOAD_JUMBO } else { limits::PAYLOAD_PLAIN }
 }
 
-/// Keeps quinn from handing the kernel more segments at once than fit into one IP packet.
+/// Keeps quinn from handing the kernel more segments at once than fit into one IP packet, and adds up what passes.
 pub(super) struct Capped {
     inner: Arc<dyn AsyncUdpSocket>,
     segments: usize,
+    carried: Arc<Carried>,
 }
 
 impl Capped {
-    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, payload_max: u16) -> Self {
+    pub(super) fn new(inner: Arc<dyn AsyncUdpSocket>, payload_max: u16, carried: Arc<Carried>) -> Self {
         let fitting = limits::SEGMENTED_MAX / usize::from(payload_max.max(1));
         let segments = inner.max_transmit_segments().min(fitting).max(1);
-        Self { inner, segments }
+        Self { inner, segments, carried }
     }
 }
 
@@ -142,11 +143,18 @@ impl AsyncUdpSocket for Capped {
     }
 
     fn try_send(&self, transmit: &Transmit) -> io::Result<()> {
-        self.inner.try_send(transmit)
+        self.inner.try_send(transmit)?;
+        let (to, bytes) = (transmit.destination.ip(), transmit.contents.len());
+        self.carried.add_sent(to, bytes, transmit.segment_size.unwrap_or(bytes));
+        Ok(())
     }
 
     fn poll_recv(&self, cx: &mut Context, buffers: &mut [io::IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
-        self.inner.poll_recv(cx, buffers, meta)
+        let received = std::task::ready!(self.inner.poll_recv(cx, buffers, meta))?;
+        for meta in meta.iter().take(received) {
+            self.carried.add_received(meta.addr.ip(), meta.len, meta.stride);
+        }
+        Poll::Ready(Ok(received))
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -195,8 +203,8 @@ mod tests {
     async fn segments_of_jumbo_packets_fit_into_one_ip_packet() {
         let wrapped = quinn::Runtime::wrap_udp_socket(&quinn::TokioRuntime, bind(0).unwrap().socket).unwrap();
 
-        let jumbo = Capped::new(wrapped.clone(), limits::PAYLOAD_JUMBO);
-        let plain = Capped::new(wrapped, limits::PAYLOAD_PLAIN);
+        let jumbo = Capped::new(wrapped.clone(), limits::PAYLOAD_JUMBO, Arc::default());
+        let plain = Capped::new(wrapped, limits::PAYLOAD_PLAIN, Arc::default());
 
         assert!(jumbo.max_transmit_segments() * usize::from(limits::PAYLOAD_JUMBO) < 65_535);
         assert!(plain.max_transmit_segments() >= jumbo.max_transmit_segments());

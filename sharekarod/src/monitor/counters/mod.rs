@@ -1,9 +1,11 @@
 //! The counters of every interface, each second.
 
 mod kernel;
+mod own;
 mod steps;
 
 pub use kernel::{Kernel, ReadError};
+pub use own::Own;
 pub use steps::Steps;
 
 /// The first line of `Network.csv`, for ever.

@@ -63,7 +63,7 @@ impl Steps {
         let gap = reset || seconds > LONGEST_STEP || slept.abs() > LONGEST_STEP;
         let absurd = (amounts.bytes_sent.max(amounts.bytes_received)) as f64 > FASTEST * seconds;
         let amounts = if absurd { Counters::default() } else { amounts };
-        Some(Sample { interface: reading.interface.clone(), at, seconds, amounts, gap: gap || absurd })
+        Some(Sample { interface: reading.interface.clone(), at, seconds, amounts, own: Counters::default(), gap: gap || absurd })
     }
 }
 
@@ -71,7 +71,7 @@ impl Steps {
 fn newcomer(reading: &Reading, at: Timestamp) -> Sample {
     let fresh = reading.counters.bytes_sent.max(reading.counters.bytes_received) as f64 <= FASTEST / 100.0;
     let amounts = if fresh { reading.counters } else { Counters::default() };
-    Sample { interface: reading.interface.clone(), at, seconds: 1.0, amounts, gap: true }
+    Sample { interface: reading.interface.clone(), at, seconds: 1.0, amounts, own: Counters::default(), gap: true }
 }
 
 /// What was added, and whether the counters began again. One counter that falls alone has wrapped; when the bytes and

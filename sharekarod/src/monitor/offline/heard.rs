@@ -89,14 +89,15 @@ impl Heard {
         for second in current..end {
             let at = Timestamp::from_second(second + 1).unwrap_or_default();
             let amounts = if second == current { amounts } else { Counters::default() };
-            let sample = Sample { interface: Arc::from(""), at, seconds: 1.0, amounts, gap: false };
+            let sample = Sample { interface: Arc::from(""), at, seconds: 1.0, amounts, own: Counters::default(), gap: false };
             self.sample(&sample, warm_up);
             let heard = if second == current { broadcasts } else { 0 };
             self.judge(&Event::Broadcasts(heard, amounts.packets_received), at);
         }
         if pause {
             let at = Timestamp::from_second(next).unwrap_or_default();
-            let gap = Sample { interface: Arc::from(""), at, seconds: 1.0, amounts: Counters::default(), gap: true };
+            let (amounts, own) = Default::default();
+            let gap = Sample { interface: Arc::from(""), at, seconds: 1.0, amounts, own, gap: true };
             self.sample(&gap, warm_up);
         }
         self.second = Some(next);

@@ -181,7 +181,7 @@ impl Host {
 
     /// With a network on any free port.
     pub(super) fn with_network(self) -> Self {
-        crate::start_network(&self.engine, Arc::clone(&self.identity));
+        crate::start_network(&self.engine, Arc::clone(&self.identity), Arc::default());
         self
     }
 

@@ -67,7 +67,9 @@ impl TrafficDetector {
         self.latest.push(rates);
         self.watched += sample.seconds;
         let warm = self.watched > warm_up;
-        let pause = self.silence.push(rates.packets(), sample.seconds).filter(|_| warm);
+        // Our own packets show that the line is alive.
+        let packets = sample.amounts.packets_sent + sample.amounts.packets_received;
+        let pause = self.silence.push(packets, sample.seconds).filter(|_| warm);
         let over = self.records(warm);
         let traffic = over.map(|over| traffic(sample.at, &over, self.latest.mean(10), self.watched));
         traffic.into_iter().chain(pause.map(|pause| silence(sample.at, &pause))).collect()

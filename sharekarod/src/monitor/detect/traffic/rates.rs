@@ -51,9 +51,11 @@ pub struct Rates([f64; 6]);
 
 impl Rates {
     pub(super) fn of(sample: &Sample) -> Self {
-        let rate = |amount: u64| amount as f64 / sample.seconds.max(0.1);
-        let (sent, received) = (rate(sample.amounts.bytes_sent), rate(sample.amounts.bytes_received));
-        let (packets_sent, packets_received) = (rate(sample.amounts.packets_sent), rate(sample.amounts.packets_received));
+        let (all, own) = (&sample.amounts, &sample.own);
+        let rate = |amount: u64, own: u64| amount.saturating_sub(own) as f64 / sample.seconds.max(0.1);
+        let (sent, received) = (rate(all.bytes_sent, own.bytes_sent), rate(all.bytes_received, own.bytes_received));
+        let packets_sent = rate(all.packets_sent, own.packets_sent);
+        let packets_received = rate(all.packets_received, own.packets_received);
         let small = packets_sent + packets_received - (sent + received) / 250.0;
         Self([sent, received, packets_sent, packets_received, (sent - received).max(0.0), small.max(0.0)])
     }
@@ -63,10 +65,6 @@ impl Rates {
         for (mine, other) in self.0.iter_mut().zip(other.0) {
             *mine = mine.max(other);
         }
-    }
-
-    pub(super) fn packets(&self) -> f64 {
-        self[Quantity::PacketsSent] + self[Quantity::PacketsReceived]
     }
 }
 

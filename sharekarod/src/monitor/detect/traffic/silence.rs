@@ -34,10 +34,10 @@ pub(super) struct Pause {
 
 impl Silence {
     /// The pause that lasts now, once it is too long.
-    pub(super) fn push(&mut self, packets: f64, seconds: f64) -> Option<Pause> {
+    pub(super) fn push(&mut self, packets: u64, seconds: f64) -> Option<Pause> {
         self.seen += seconds;
         self.longest *= 1.0 - FORGETTING * seconds;
-        if packets > 0.0 {
+        if packets > 0 {
             let told = self.pause > 0.0 && self.pause >= self.bound();
             let beyond = (self.pause - self.longest).max(0.0);
             self.longest += if told { beyond * SHARE } else { beyond };
@@ -76,10 +76,10 @@ mod tests {
     fn a_pause_is_odd_where_there_always_was_a_packet() {
         let mut silence = Silence::default();
         for _ in 0..7200 {
-            assert_eq!(silence.push(5.0, 1.0), None);
+            assert_eq!(silence.push(5, 1.0), None);
         }
 
-        let found = (1..60).find(|_| silence.push(0.0, 1.0).is_some());
+        let found = (1..60).find(|_| silence.push(0, 1.0).is_some());
 
         assert!(found.is_some_and(|second| (8..=12).contains(&second)), "{found:?}");
     }
@@ -90,7 +90,7 @@ mod tests {
         let mut found = 0;
         for _ in 0..100 {
             for second in 0..100 {
-                found += usize::from(silence.push(if second < 70 { 1.0 } else { 0.0 }, 1.0).is_some());
+                found += usize::from(silence.push(u64::from(second < 70), 1.0).is_some());
             }
         }
 

@@ -138,7 +138,8 @@ fn judge(seconds: &[Second]) -> Vec<Anomaly> {
         let [bytes_sent, bytes_received, packets_sent, packets_received] = second.map(|amount| amount.min(LINK).ceil() as u64);
         let amounts = Counters { bytes_sent, bytes_received, packets_sent, packets_received, ..Counters::default() };
         let at = Timestamp::constant(1_750_000_000 + number as i64, 0);
-        let sample = Sample { interface: std::sync::Arc::clone(&interface), at, seconds: 1.0, amounts, gap: false };
+        let sample =
+            Sample { interface: std::sync::Arc::clone(&interface), at, seconds: 1.0, amounts, own: Counters::default(), gap: false };
         for finding in detector.push(&sample, 3600.0) {
             if let Change::Began(anomaly) = incidents.push(&interface, finding) {
                 began.push(anomaly);
