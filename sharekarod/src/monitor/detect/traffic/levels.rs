@@ -4,20 +4,23 @@ use serde::{Deserialize, Serialize};
 
 use super::rates::{Quantity, Rates};
 
-/// A record counts from a tenth above on (in logarithms).
-const TOLERANCE: f64 = 0.1;
-/// More in the first hours: of what happens once in a while, little has been seen yet.
-const YOUNG: f64 = 0.5;
-const YOUTH: f64 = 3.0 * 3600.0;
+/// A record counts from a third above on (in logarithms): heavy tails bring small ones all the time.
+const TOLERANCE: f64 = 0.3;
+/// More in the first minutes, and in the first hours: of what happens once in a while, little has been seen yet.
+const YOUNG: f64 = 0.7;
+const YOUTHS: [f64; 2] = [600.0, 3.0 * 3600.0];
 /// The highest value is forgotten to a third in a day of steps.
 const FORGETTING: f64 = 1.0 / 86_400.0;
 /// Steps without excess after which an incident's peak is learnt, and the share (in logarithms) that is.
 const PAUSE: u32 = 30;
 const SHARE: f64 = 0.2;
-/// What lasts for longer becomes usual: to two thirds in so many steps.
-const PATIENCE: f64 = 900.0;
-/// What somebody accepted may come a little higher.
-const MARGIN: f64 = 0.1;
+/// What lasts for longer becomes usual: to two thirds in so many steps, and sooner what was no finding. Never at once: a mean
+/// that climbs step by step would take its own threshold along.
+const PATIENCE: f64 = 3600.0;
+const GETTING_USED: f64 = 120.0;
+/// What somebody accepted may come half as high again, and teaches nothing more: of a fact we are as sure in the first hour as
+/// later.
+const MARGIN: f64 = 0.4;
 
 /// Values stand as logarithms above the quantity's floor.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -25,9 +28,20 @@ pub(super) struct Level {
     quantity: Quantity,
     steps: usize,
     highest: f64,
-    /// The highest of the incident under way.
-    peak: Option<f64>,
+    /// What somebody called normal, never forgotten; 0 where nobody did.
+    #[serde(default)]
+    accepted: f64,
+    /// Beyond the highest so far: what of it is learnt stands when it is over.
+    excursion: Option<Excursion>,
     calm: u32,
+}
+
+/// Values above the highest so far, and since then too few below it for an end.
+#[derive(Clone, Copy, PartialEq, Debug, Default, Serialize, Deserialize)]
+struct Excursion {
+    peak: f64,
+    /// It was a finding.
+    told: bool,
 }
 
 /// A figure beyond its threshold.
@@ -43,7 +57,7 @@ pub(super) struct Over {
 
 impl Level {
     pub(super) fn new(quantity: Quantity, steps: usize) -> Self {
-        Self { quantity, steps, highest: quantity.floor().ln(), peak: None, calm: 0 }
+        Self { quantity, steps, highest: quantity.floor().ln(), accepted: 0.0, excursion: None, calm: 0 }
     }
 
     pub(super) const fn quantity(&self) -> Quantity {
@@ -61,7 +75,7 @@ impl Level {
 
     /// The figure from which on it is a finding.
     pub(super) fn threshold(&self, watched: f64) -> f64 {
-        (self.highest + tolerance(watched)).exp() - self.quantity.floor()
+        (self.highest + tolerance(watched)).max(self.accepted + MARGIN).exp() - self.quantity.floor()
     }
 
     pub(super) fn push(&mut self, figure: f64, warm: bool, watched: f64) -> Option<Over> {
@@ -70,29 +84,35 @@ impl Level {
             self.highest = self.highest.max(value);
             return None;
         }
-        if value <= self.highest + tolerance(watched) {
-            self.settle(value);
+        if value <= self.highest.max(self.accepted + MARGIN) {
+            self.settle(value.min(self.highest));
             return None;
         }
-        let highest = self.highest.exp() - self.quantity.floor();
-        let over = Over { quantity: self.quantity, steps: self.steps, figure, highest, times: (value - self.highest).exp() };
-        self.peak = Some(self.peak.map_or(value, |peak| peak.max(value)));
+        let told = value > self.highest + tolerance(watched);
+        let usual = self.highest.max(self.accepted);
+        let over = told.then(|| {
+            let highest = usual.exp() - self.quantity.floor();
+            Over { quantity: self.quantity, steps: self.steps, figure, highest, times: (value - usual).exp() }
+        });
+        let before = self.excursion.unwrap_or_default();
+        self.excursion = Some(Excursion { peak: before.peak.max(value), told: before.told || told });
         self.calm = 0;
-        self.highest += (value - self.highest) / PATIENCE;
-        Some(over)
+        self.highest += (value - self.highest) * f64::from(self.stride()) / if told { PATIENCE } else { GETTING_USED };
+        over
     }
 
+    /// This much is normal, somebody says: not more, and of no other quantity.
     pub(super) fn accept(&mut self, rates: &Rates) {
-        self.highest = self.highest.max((rates[self.quantity] + self.quantity.floor()).ln() + MARGIN);
-        self.peak = None;
+        self.accepted = self.accepted.max((rates[self.quantity] + self.quantity.floor()).ln());
+        self.excursion = None;
     }
 
     fn settle(&mut self, value: f64) {
         self.calm += self.stride();
-        if let Some(peak) = self.peak.take_if(|_| self.calm > PAUSE) {
-            self.highest += (peak - self.highest).max(0.0) * SHARE;
+        if let Some(over) = self.excursion.take_if(|_| self.calm > PAUSE) {
+            self.highest += (over.peak - self.highest).max(0.0) * if over.told { SHARE } else { 1.0 };
         }
-        self.highest = if value > self.highest { value } else { self.highest - (self.highest - value) * FORGETTING };
+        self.highest -= (self.highest - value) * FORGETTING;
     }
 }
 
@@ -110,7 +130,7 @@ impl Over {
 
 /// After so many seconds of watching.
 fn tolerance(watched: f64) -> f64 {
-    TOLERANCE + YOUNG / (1.0 + watched / YOUTH)
+    TOLERANCE + YOUTHS.map(|youth| YOUNG / (1.0 + watched / youth)).iter().sum::<f64>()
 }
 
 fn rate(value: f64, bytes: bool) -> String {

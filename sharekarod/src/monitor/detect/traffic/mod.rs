@@ -1,6 +1,6 @@
-//! One interface's traffic: more than ever before, in one of eight figures, or a silence where there never was one.
+//! One interface's traffic: more than ever before, in one of ten figures, or a silence where there never was one.
 //!
-//! Each figure has a variable threshold: its highest value so far, slowly forgotten, and a tenth. A record is learnt in
+//! Each figure has a variable threshold: its highest value so far, slowly forgotten, and a third. A record is learnt in
 //! part after its incident, so that what comes again is told again, and less loudly each time. No clock, no I/O.
 
 mod levels;
@@ -150,5 +150,132 @@ fn silence(at: Timestamp, pause: &Pause) -> Finding {
         explanation,
         weight: pause.seconds,
         lesson,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use sharekaro_proto::control::net::Counters;
+
+    use super::*;
+
+    const WARM_UP: f64 = 60.0;
+
+    /// An interface that sends so many bytes a second, in packets of a thousand, and hears half as many.
+    struct Line {
+        detector: TrafficDetector,
+        at: i64,
+    }
+
+    impl Line {
+        fn calm() -> Self {
+            let mut line = Self { detector: TrafficDetector::default(), at: 1_750_000_000 };
+            assert_eq!(line.sends(50_000, 100), []);
+            line
+        }
+
+        fn sends(&mut self, bytes: u64, seconds: u32) -> Vec<Finding> {
+            let amounts = Counters {
+                bytes_sent: bytes,
+                packets_sent: bytes / 1000,
+                bytes_received: 25_000,
+                packets_received: 25,
+                ..Counters::default()
+            };
+            let mut step = || {
+                self.at += 1;
+                let at = Timestamp::constant(self.at, 0);
+                self.detector.push(
+                    &Sample { interface: Arc::from("eth0"), at, seconds: 1.0, amounts, own: Counters::default(), gap: false },
+                    WARM_UP,
+                )
+            };
+            (0..seconds).flat_map(|_| step()).collect()
+        }
+
+        /// Takes all of these for one incident, and for normal.
+        fn accept(&mut self, findings: Vec<Finding>) {
+            let lessons = findings.into_iter().map(|finding| finding.lesson);
+            let lesson = lessons.reduce(|mut all, lesson| {
+                all.join(lesson);
+                all
+            });
+            self.detector.accept(&lesson.expect("a finding"));
+        }
+
+        fn saved_and_restored(self) -> Self {
+            let saved = serde_json::to_string(&self.detector).expect("it can be saved");
+            Self { detector: serde_json::from_str(&saved).expect("it can be restored"), at: self.at }
+        }
+    }
+
+    #[test]
+    fn what_was_accepted_is_quiet_again_and_twice_as_much_is_not() {
+        let mut line = Line::calm();
+        let burst = [line.sends(4_000_000, 10), line.sends(50_000, 60)].concat();
+        line.accept(burst);
+
+        assert_eq!([line.sends(4_400_000, 10), line.sends(50_000, 120)].concat(), []);
+        assert!(!line.sends(8_000_000, 10).is_empty());
+    }
+
+    #[test]
+    fn ten_times_what_was_accepted_is_told_however_it_begins() {
+        // The mean of ten seconds climbs over the threshold by degrees, and must not take it along.
+        for bytes in [12_000_000, 20_000_000, 36_000_000, 40_000_000] {
+            for pause in [0, 3, 8, 30] {
+                let mut line = Line::calm();
+                let burst = line.sends(4_000_000, 10);
+                line.accept(burst);
+                line.sends(50_000, 45);
+                line.sends(4_000_000, 10);
+                line.sends(50_000, pause);
+
+                assert!(!line.sends(bytes, 10).is_empty(), "{bytes} after a pause of {pause} s");
+            }
+        }
+    }
+
+    #[test]
+    fn accepting_what_is_sent_says_nothing_of_what_is_received() {
+        let mut line = Line::calm();
+        let burst = line.sends(4_000_000, 10);
+        line.accept(burst);
+        line.sends(50_000, 120);
+
+        let amounts = Counters { bytes_received: 4_000_000, packets_received: 4000, ..Counters::default() };
+        let at = Timestamp::constant(line.at + 1, 0);
+        let sample = Sample { interface: Arc::from("eth0"), at, seconds: 1.0, amounts, own: Counters::default(), gap: false };
+
+        assert!((0..10).any(|_| !line.detector.push(&sample, WARM_UP).is_empty()));
+    }
+
+    #[test]
+    fn what_was_accepted_is_still_known_when_the_rest_is_forgotten() {
+        let mut line = Line::calm();
+        let burst = line.sends(4_000_000, 10);
+        line.accept(burst);
+        line.sends(50_000, 2 * 86_400);
+
+        assert_eq!(line.sends(4_000_000, 10), []);
+        line.sends(50_000, 600);
+        assert!(!line.sends(16_000_000, 10).is_empty());
+    }
+
+    #[test]
+    fn a_detector_that_was_saved_goes_on_as_if_it_had_not_been() {
+        let mut line = Line::calm();
+        let burst = line.sends(4_000_000, 10);
+        line.accept(burst);
+        line.sends(5_000_000, 3);
+
+        let mut other = Line { detector: line.detector.clone(), at: line.at }.saved_and_restored();
+
+        let told = |findings: Vec<Finding>| findings.into_iter().map(|it| (it.at, it.severity, it.explanation)).collect::<Vec<_>>();
+        for (bytes, seconds) in [(5_000_000, 20), (50_000, 90), (4_000_000, 10), (9_000_000, 10), (0, 30)] {
+            assert_eq!(told(other.sends(bytes, seconds)), told(line.sends(bytes, seconds)));
+        }
     }
 }
