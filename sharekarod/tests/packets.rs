@@ -12,6 +12,7 @@ use std::{
 
 use sharekaro_proto::control::packets::Packets;
 use sharekarod::monitor::packets::{Options, analyse, captures::Packet, dissect::Dissection, export::Export, export::Format};
+use tokio_util::sync::CancellationToken;
 
 const PROTOCOLS: [&str; 28] = [
     "eth",
@@ -161,7 +162,7 @@ fn by_tshark(path: &Path) -> (BTreeMap<String, (u64, u64)>, Duration) {
 }
 
 fn compare(path: &Path, about: &str) {
-    let ours: Packets = analyse(path, &Options::default()).unwrap();
+    let ours: Packets = analyse(path, &Options::default(), &CancellationToken::new()).unwrap();
     let (theirs, _) = by_tshark(path);
     assert!(!theirs.is_empty(), "tshark counts nothing in {about}");
     for name in PROTOCOLS {
@@ -202,7 +203,7 @@ fn a_million_packets_are_analysed_far_faster_than_by_tshark() {
 
     let began = Instant::now();
     for _ in 0..5 {
-        assert_eq!(analyse(&path, &Options::default()).unwrap().packets, 200_000);
+        assert_eq!(analyse(&path, &Options::default(), &CancellationToken::new()).unwrap().packets, 200_000);
     }
     let ours = began.elapsed() / 5;
     let (_, theirs) = by_tshark(&path);

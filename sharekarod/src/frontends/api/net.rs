@@ -13,6 +13,7 @@ use sharekaro_proto::{
         transfer::RawPath,
     },
 };
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Door,
@@ -104,14 +105,14 @@ pub(super) async fn forget(State(door): State<Door>, Number(id): Number) -> Answ
 #[utoipa::path(post, path = routes::NET_REPLAY, request_body = ReadRecording, responses((status = 200, body = Findings)))]
 pub(super) async fn replay(State(door): State<Door>, Body(body): Body<ReadRecording>) -> Answer<Findings> {
     let (path, warm_up) = (absolute(body.path)?, door.engine.config().net_warmup);
-    away(move || offline::replay(&path, warm_up)).await.map(Json)
+    while_asked(move |abandoned| offline::replay(&path, warm_up, abandoned)).await.map(Json)
 }
 
 /// How unlike the rows before it each row of a CSV is.
 #[utoipa::path(post, path = routes::NET_SCORES, request_body = ReadRecording, responses((status = 200, body = Scores)))]
 pub(super) async fn scores(State(_door): State<Door>, Body(body): Body<ReadRecording>) -> Answer<Scores> {
     let path = absolute(body.path)?;
-    away(move || offline::scores(&path).map_err(ErrorBody::from)).await.map(Json)
+    while_asked(move |abandoned| offline::scores(&path, abandoned)).await.map(Json)
 }
 
 /// What the packets of a capture are. A capture that breaks gives what stands before that place, and `error`.
@@ -120,7 +121,7 @@ pub(super) async fn packets(State(_door): State<Door>, Body(body): Body<ReadPack
     let path = absolute(body.path)?;
     let write = body.write.map(absolute).transpose()?;
     let options = offline::options(body.filter.as_deref(), body.top, write)?;
-    away(move || offline::packets(&path, &options).map_err(ErrorBody::from)).await.map(Json)
+    while_asked(move |abandoned| offline::packets(&path, &options, abandoned).map_err(ErrorBody::from)).await.map(Json)
 }
 
 /// Begins a live capture.
@@ -153,6 +154,15 @@ fn watching(door: &Door) -> Result<&Monitor, Failure> {
                 .hint("`net = true` in config.toml switches it on; `sharectl status` tells where it cannot be"),
         )
     })
+}
+
+/// Long work that ends when nobody waits for it: a client that goes away drops this future, and with it the guard.
+async fn while_asked<T: Send + 'static>(
+    work: impl FnOnce(&CancellationToken) -> Result<T, ErrorBody> + Send + 'static,
+) -> Result<T, Failure> {
+    let abandoned = CancellationToken::new();
+    let _guard = abandoned.clone().drop_guard();
+    away(move || work(&abandoned)).await
 }
 
 /// Work that reads files or waits for a program, away from the threads that serve.

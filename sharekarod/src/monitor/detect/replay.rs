@@ -101,13 +101,17 @@ impl Recording {
         if empty { Err(ReplayError::Empty) } else { Ok(recording) }
     }
 
-    /// What would have been told, had it happened live.
+    /// What would have been told, had it happened live; of fewer rows where that is `wanted` no more.
     #[must_use]
-    pub fn findings(&self, warm_up: Duration) -> Vec<Reply> {
+    pub fn findings(&self, warm_up: Duration, wanted: impl Fn() -> bool) -> Vec<Reply> {
         let (mut incidents, interface) = (Incidents::default(), Arc::from(""));
         match self {
-            Self::Counters(rows) => judge_counters(rows, warm_up).for_each(|finding| drop(incidents.push(&interface, finding))),
-            Self::Series(rows) => judge_series(rows).for_each(|finding| drop(incidents.push(&interface, finding))),
+            Self::Counters(rows) => {
+                judge_counters(rows.iter().take_while(|_| wanted()), warm_up).for_each(|finding| drop(incidents.push(&interface, finding)));
+            }
+            Self::Series(rows) => {
+                judge_series(rows.iter().take_while(|_| wanted())).for_each(|finding| drop(incidents.push(&interface, finding)));
+            }
         }
         let reply = |anomaly: &sharekaro_proto::control::net::Anomaly| Reply {
             at: anomaly.at,
@@ -119,11 +123,12 @@ impl Recording {
         incidents.iter().map(reply).collect()
     }
 
-    /// One number in [0, 1] a row: how strange this value is after those before it. No row depends on a later one.
-    pub fn scores(&self) -> Result<Vec<f64>, ReplayError> {
+    /// One number in [0, 1] a row: how strange this value is after those before it. No row depends on a later one. Fewer
+    /// rows where they are `wanted` no more.
+    pub fn scores(&self, wanted: impl Fn() -> bool) -> Result<Vec<f64>, ReplayError> {
         let Self::Series(rows) = self else { return Err(ReplayError::NoSeries) };
         let mut detector = SeriesDetector::new();
-        Ok(rows.iter().map(|(at, value)| detector.push(seconds(*at), *value)).collect())
+        Ok(rows.iter().take_while(|_| wanted()).map(|(at, value)| detector.push(seconds(*at), *value)).collect())
     }
 }
 
@@ -131,21 +136,20 @@ fn seconds(at: Timestamp) -> f64 {
     at.as_second() as f64
 }
 
-fn judge_counters(rows: &[(Timestamp, Counters)], warm_up: Duration) -> impl Iterator<Item = Finding> {
+fn judge_counters<'r>(rows: impl Iterator<Item = &'r (Timestamp, Counters)>, warm_up: Duration) -> impl Iterator<Item = Finding> {
     let (mut steps, mut detector) = (Steps::default(), TrafficDetector::default());
-    let start = rows.first().map_or(Timestamp::UNIX_EPOCH, |(at, _)| *at);
-    let interface: Arc<str> = Arc::from("");
-    rows.iter().flat_map(move |(at, counters)| {
-        let ticks = Duration::try_from(at.duration_since(start)).unwrap_or_default();
+    let (mut start, interface) = (None, Arc::<str>::from(""));
+    rows.flat_map(move |(at, counters)| {
+        let ticks = Duration::try_from(at.duration_since(*start.get_or_insert(*at))).unwrap_or_default();
         let reading = Reading { interface: interface.clone(), up: true, counters: *counters };
         let samples = steps.push(&[reading], *at, ticks);
         samples.iter().flat_map(|sample| detector.push(sample, warm_up.as_secs_f64())).collect::<Vec<_>>()
     })
 }
 
-fn judge_series(rows: &[(Timestamp, f64)]) -> impl Iterator<Item = Finding> {
+fn judge_series<'r>(rows: impl Iterator<Item = &'r (Timestamp, f64)>) -> impl Iterator<Item = Finding> {
     let mut detector = SeriesDetector::new();
-    rows.iter().enumerate().filter_map(move |(number, (at, value))| {
+    rows.enumerate().filter_map(move |(number, (at, value))| {
         let score = detector.push(seconds(*at), *value);
         let severity = if score >= 0.5 { Severity::High } else { Severity::Low };
         let explanation = format!("the value {value} in row {} is unlike all before; its score is {score:.3}", number + 1);
@@ -232,7 +236,7 @@ mod tests {
     }
 
     fn findings(text: &str) -> Vec<Reply> {
-        Recording::parse(text).expect("a CSV of ours").findings(WARM_UP)
+        Recording::parse(text).expect("a CSV of ours").findings(WARM_UP, || true)
     }
 
     #[test]
@@ -279,7 +283,7 @@ mod tests {
             );
         }
 
-        let scores = Recording::parse(&text).and_then(|recording| recording.scores()).expect("scores");
+        let scores = Recording::parse(&text).and_then(|recording| recording.scores(|| true)).expect("scores");
 
         assert_eq!(scores.len(), 400);
         assert!(scores[350] > 0.9);

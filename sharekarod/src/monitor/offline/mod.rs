@@ -16,6 +16,7 @@ use sharekaro_proto::{
         packets::Packets,
     },
 };
+use tokio_util::sync::CancellationToken;
 
 use self::heard::Heard;
 use super::{
@@ -54,51 +55,63 @@ pub fn options(filter: Option<&str>, top: Option<usize>, write: Option<PathBuf>)
     Ok(Options { filter, top: top.unwrap_or(TOP).min(TOP_MAX), export })
 }
 
-/// What the packets of a capture are.
+/// What the packets of a capture are. Ends early once `abandoned` is cancelled.
 ///
 /// # Errors
-/// Nothing can be read, or the export cannot be written.
-pub fn packets(path: &Path, options: &Options) -> Result<Packets, Failure> {
-    analyse(path, options)
+/// Nothing can be read, the export cannot be written, or it was abandoned.
+pub fn packets(path: &Path, options: &Options, abandoned: &CancellationToken) -> Result<Packets, Failure> {
+    analyse(path, options, abandoned)
 }
 
 /// What would have been told, had the file's content happened live. A capture that breaks gives what stands before that
-/// place, and `error`.
+/// place, and `error`. Ends early once `abandoned` is cancelled.
 ///
 /// # Errors
-/// It cannot be read, or is nothing that we know.
-pub fn replay(path: &Path, warm_up: Duration) -> Result<Findings, ErrorBody> {
+/// It cannot be read, is nothing that we know, or was abandoned.
+pub fn replay(path: &Path, warm_up: Duration, abandoned: &CancellationToken) -> Result<Findings, ErrorBody> {
     let capture = File::open(path).map_err(CaptureError::Read).and_then(Capture::open);
     match capture {
-        Ok(capture) => Ok(replay_capture(path, capture, warm_up)),
+        Ok(capture) => Ok(replay_capture(path, capture, warm_up, abandoned)?),
         Err(error @ CaptureError::Compressed(_)) => Err(Failure::Read { path: path.into(), source: error }.into()),
-        Err(_) => Ok(Findings { findings: Recording::read(path)?.findings(warm_up), error: None }),
+        Err(_) => {
+            let findings = Recording::read(path)?.findings(warm_up, || !abandoned.is_cancelled());
+            still_wanted(abandoned)?;
+            Ok(Findings { findings, error: None })
+        }
     }
 }
 
-fn replay_capture(path: &Path, mut capture: Capture<File>, warm_up: Duration) -> Findings {
+fn replay_capture(path: &Path, mut capture: Capture<File>, warm_up: Duration, abandoned: &CancellationToken) -> Result<Findings, Failure> {
     let mut heard = Heard::default();
     let error = loop {
+        still_wanted(abandoned)?;
         match capture.next_packet() {
             Ok(Some(packet)) => heard.packet(&packet, warm_up),
             Ok(None) => break None,
             Err(error) => break Some(broken(path, &error)),
         }
     };
-    Findings { findings: heard.findings(warm_up), error }
+    Ok(Findings { findings: heard.findings(warm_up), error })
 }
 
-/// How unlike the rows before it each row of a CSV is.
+/// How unlike the rows before it each row of a CSV is. Ends early once `abandoned` is cancelled.
 ///
 /// # Errors
-/// It cannot be read, or is no series.
-pub fn scores(path: &Path) -> Result<Scores, ReplayError> {
-    Ok(Scores { scores: Recording::read(path)?.scores()? })
+/// It cannot be read, is no series, or was abandoned.
+pub fn scores(path: &Path, abandoned: &CancellationToken) -> Result<Scores, ErrorBody> {
+    let scores = Recording::read(path)?.scores(|| !abandoned.is_cancelled())?;
+    still_wanted(abandoned)?;
+    Ok(Scores { scores })
+}
+
+fn still_wanted(abandoned: &CancellationToken) -> Result<(), Failure> {
+    if abandoned.is_cancelled() { Err(Failure::Abandoned) } else { Ok(()) }
 }
 
 impl From<Failure> for ErrorBody {
     fn from(failure: Failure) -> Self {
         let hint = match &failure {
+            Failure::Abandoned => return Self::new(ErrorCode::Cancelled, failure.to_string()).hint("ask again"),
             Failure::Open { .. } => "name a capture that you may read",
             Failure::Read { .. } => "pcap and pcapng are read, as tcpdump and Wireshark write them",
             Failure::Write { .. } => "name a file in a folder that you may write",
@@ -150,12 +163,30 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_told_with_its_cause() {
-        let capture: ErrorBody = packets(Path::new("/nowhere.pcap"), &Options::default()).unwrap_err().into();
-        let recording: ErrorBody = scores(Path::new("/nowhere.csv")).unwrap_err().into();
+        let capture: ErrorBody = packets(Path::new("/nowhere.pcap"), &Options::default(), &CancellationToken::new()).unwrap_err().into();
+        let recording = scores(Path::new("/nowhere.csv"), &CancellationToken::new()).unwrap_err();
 
         for error in [capture, recording] {
             assert_eq!(error.code, ErrorCode::LocalFile);
             assert!(error.message.contains("/nowhere.") && error.message.contains("No such file"), "{}", error.message);
         }
+    }
+
+    #[test]
+    fn what_nobody_waits_for_ends() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (capture, series) = (folder.path().join("a.pcap"), folder.path().join("a.csv"));
+        let header = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
+        std::fs::write(&capture, header).expect("written");
+        std::fs::write(&series, "timestamp,value\n2025-01-01 00:00:00,1\n").expect("written");
+        let (here, gone) = (CancellationToken::new(), CancellationToken::new());
+        gone.cancel();
+
+        assert!(packets(&capture, &Options::default(), &here).is_ok() && replay(&capture, Duration::ZERO, &here).is_ok());
+        assert!(scores(&series, &here).is_ok() && replay(&series, Duration::ZERO, &here).is_ok());
+        assert!(matches!(packets(&capture, &Options::default(), &gone), Err(Failure::Abandoned)));
+        let ends =
+            [replay(&capture, Duration::ZERO, &gone).err(), replay(&series, Duration::ZERO, &gone).err(), scores(&series, &gone).err()];
+        assert!(ends.iter().all(|end| end.as_ref().is_some_and(|error| error.code == ErrorCode::Cancelled)), "{ends:?}");
     }
 }

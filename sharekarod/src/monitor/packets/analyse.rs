@@ -11,6 +11,8 @@ use sharekaro_proto::{
     control::{error::ErrorCode, packets::Packets},
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     captures::{Capture, CaptureError, Packet},
     dissect::Dissection,
@@ -22,6 +24,9 @@ use super::{
 
 /// So many talkers, flows, names and abnormal packets are told where nobody says how many.
 pub const TOP: usize = 20;
+
+/// Packets between two looks at whether anybody still waits.
+const LOOK_EVERY: u64 = 4096;
 
 /// What is asked of a capture.
 #[derive(Clone, Debug)]
@@ -59,6 +64,9 @@ pub enum Failure {
         /// Why.
         source: CaptureError,
     },
+    /// Nobody waits for it any more.
+    #[error("whoever asked has gone")]
+    Abandoned,
     /// What was chosen cannot be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -71,16 +79,17 @@ pub enum Failure {
 
 /// Reads a capture to its end. Blocks for as long as that takes: call it where that is allowed.
 ///
-/// A capture that breaks after its first packet gives a report of what came before, with `error` in it.
+/// A capture that breaks after its first packet gives a report of what came before, with `error` in it. Once `abandoned` is
+/// cancelled it ends soon; an export then holds what was chosen up to there.
 ///
 /// # Errors
-/// Where nothing can be read, or the export cannot be written.
-pub fn analyse(path: &Path, options: &Options) -> Result<Packets, Failure> {
+/// Where nothing can be read, the export cannot be written, or it was abandoned.
+pub fn analyse(path: &Path, options: &Options, abandoned: &CancellationToken) -> Result<Packets, Failure> {
     let source = File::open(path).and_then(refuse_folder).map_err(|source| Failure::Open { path: path.into(), source })?;
     let unreadable = |source| Failure::Read { path: path.into(), source };
     let mut capture = Capture::open(source).map_err(unreadable)?;
     let mut run = Run::begin(options)?;
-    let end = run.read(&mut capture)?;
+    let end = run.read(&mut capture, abandoned)?;
     match end {
         Some(error) if run.read == 0 => Err(unreadable(error)),
         end => run.finish(end.map(|error| broken(path, &error))),
@@ -150,8 +159,11 @@ impl<'o> Run<'o> {
     }
 
     /// Takes all packets of a capture; returns how it breaks, where it does.
-    fn read<R: Read>(&mut self, capture: &mut Capture<R>) -> Result<Option<CaptureError>, Failure> {
+    fn read<R: Read>(&mut self, capture: &mut Capture<R>, abandoned: &CancellationToken) -> Result<Option<CaptureError>, Failure> {
         loop {
+            if self.read.is_multiple_of(LOOK_EVERY) && abandoned.is_cancelled() {
+                return Err(Failure::Abandoned);
+            }
             match capture.next_packet() {
                 Ok(Some(packet)) => self.take(&packet)?,
                 Ok(None) => return Ok(None),
