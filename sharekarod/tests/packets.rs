@@ -14,7 +14,7 @@ use sharekaro_proto::control::packets::Packets;
 use sharekarod::monitor::packets::{Options, analyse, captures::Packet, dissect::Dissection, export::Export, export::Format};
 use tokio_util::sync::CancellationToken;
 
-const PROTOCOLS: [&str; 28] = [
+const PROTOCOLS: [&str; 31] = [
     "eth",
     "vlan",
     "ieee8021ad",
@@ -41,6 +41,9 @@ const PROTOCOLS: [&str; 28] = [
     "ospf",
     "dns",
     "tls",
+    "wol",
+    "slow",
+    "lacp",
     "sll",
     "raw",
 ];
@@ -75,6 +78,13 @@ fn tcp(from: u16, to: u16, content: &[u8]) -> Vec<u8> {
     [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x18, 250, 240, 0, 0, 0, 0], content].concat()
 }
 
+/// The greeting of TLS with one cipher and no extension (RFC 8446, 4.1.2).
+fn client_hello() -> Vec<u8> {
+    let body = [&[3, 3][..], &[7; 32], &[0, 0, 2, 0x13, 1, 1, 0]].concat();
+    let (record, length) = (u8::try_from(body.len() + 4).unwrap(), u8::try_from(body.len()).unwrap());
+    [&[22, 3, 1, 0, record, 1, 0, 0, length][..], &body].concat()
+}
+
 /// One Ethernet frame of each kind; `ports` makes flows differ.
 fn frames(ports: u16) -> Vec<Vec<u8>> {
     let query = [&[0, 77, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3][..], b"www", &[7], b"example", &[3], b"org", &[0, 0, 1, 0, 1]].concat();
@@ -106,6 +116,8 @@ fn frames(ports: u16) -> Vec<Vec<u8>> {
         over_udp(2152, &gtp, &packet),
         over_udp(3544, &[], &packet_6),
         over_udp(1701, &[0, 2, 0, 1, 0, 1, 0xff, 3, 0, 0x21], &packet),
+        ipv4(17, &udp(40_000 + ports, 9, &[&[0xff; 6][..], &[2, 0, 0, 0, 0, 1].repeat(16)].concat())),
+        ipv4(6, &tcp(40_000 + ports, 8_443, &client_hello())),
         later,
         packet.clone(),
     ];
@@ -123,6 +135,7 @@ fn frames(ports: u16) -> Vec<Vec<u8>> {
         ethernet(0x88a8, &tag(0x8100, &tag(0x0800, &packet))),
         ethernet(0x8864, &session),
         ethernet(0x8847, &[&[0, 1, 1, 64][..], &packet].concat()),
+        ethernet(0x8809, &[1; 60]),
         ethernet(0x0806, &[&[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 1, 10, 0, 0, 1][..], &[0; 6], &[10, 0, 0, 2]].concat()),
     ]);
     all

@@ -51,6 +51,7 @@ pub(super) fn by_type<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> 
         0x88e7 => backbone(d, rest),
         0x8847 | 0x8848 => Some((Layer::Mpls, rest)),
         0x8863 => leaf(d, P::Pppoed, kind),
+        0x8809 => slow(d, kind, rest),
         0x8864 => pppoe(d, rest),
         0x892f => redundant(d, rest),
         0x6558 => Some((Layer::Ethernet, rest)),
@@ -68,7 +69,6 @@ fn known(kind: u16) -> Option<Protocol> {
     Some(match kind {
         0x888e | 0x88c7 => P::Eapol,
         0x88cc => P::Lldp,
-        0x8809 => P::Slow,
         0x88e5 => P::Macsec,
         0x8137 => P::Ipx,
         0x809b => P::Ddp,
@@ -104,6 +104,13 @@ fn leaf<'p>(d: &mut Dissection<'p>, protocol: Protocol, kind: u16) -> Next<'p> {
             Some(Outer { kind, source: Address::default(), destination: Address::default(), protocol: 0, fragment_of: None, ports: None });
     }
     None
+}
+
+/// IEEE 802.3 annex 57A: the first byte says which of the slow protocols it is.
+fn slow<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> Next<'p> {
+    const AGGREGATION: u8 = 1;
+    leaf(d, Protocol::Slow, kind);
+    if rest.u8(0)? == AGGREGATION { leaf(d, Protocol::Lacp, kind) } else { None }
 }
 
 /// The addresses in it are for filters; who talks are the two stations.

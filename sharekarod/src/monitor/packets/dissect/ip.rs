@@ -114,7 +114,7 @@ fn later_or_first<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
 
 fn leaf<'p>(d: &mut Dissection<'p>, number: u8, rest: Span<'p>) -> Next<'p> {
     let protocol = transport_name(number)?;
-    if !rest.bytes.is_empty() || protocol == Protocol::Icmpv6 && rest.wire > 0 {
+    if !rest.bytes.is_empty() || protocol == Protocol::Icmpv6 {
         d.found(protocol);
     }
     d.transport = Some(protocol);

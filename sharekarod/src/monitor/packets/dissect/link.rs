@@ -28,14 +28,36 @@ pub(super) fn begin<'p>(d: &mut Dissection<'p>, packet: &Packet<'p>, span: Span<
         117 => pflog(d, span),
         119 | 163 => wifi::with_header(d, span),
         127 => wifi::radiotap(d, span),
+        122 => before_llc(d, span),
+        138 => ieee_1394(d, span),
         166 | 204 => direction_then_ppp(d, span),
         192 => per_packet(d, span),
         226 => ipnet(d, span),
         228 | 229 => Some((Layer::IpByVersion, span)),
         239 => nflog(d, packet, span),
+        240 => netanalyzer(d, span),
         276 => cooked_2(d, span),
-        _ => None,
+        link => leaf(d, link),
     }
+}
+
+/// Links whose frames are told apart and not looked into.
+fn leaf<'p>(d: &mut Dissection<'p>, link: u32) -> Next<'p> {
+    use Protocol as P;
+    let protocols: &[P] = match link {
+        143 => &[P::Docsis],
+        147..=162 => &[P::UserDlt],
+        165 => &[P::Mstp],
+        187 | 201 => &[P::Bluetooth, P::HciH4],
+        186 | 189 | 220 | 249 => &[P::Usb],
+        195 | 215 | 230 | 283 => &[P::Wpan],
+        227 => &[P::Can],
+        251 | 256 => &[P::Bluetooth, P::Btle],
+        253 => &[P::Netlink],
+        _ => &[],
+    };
+    protocols.iter().for_each(|protocol| d.found(*protocol));
+    None
 }
 
 fn raw<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
@@ -145,6 +167,24 @@ fn pflog<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
     let (length, family) = (usize::from(span.u8(0)?), u32::from(span.u8(1)?));
     let rest = span.skip(length.max(PFLOG_BYTES_MIN).next_multiple_of(4))?;
     (family == FAMILY_V4 || FAMILY_V6.contains(&family)).then_some((Layer::IpByVersion, rest))
+}
+
+/// IP over Fibre Channel (RFC 2625): two addresses of eight bytes, then logical link control.
+fn before_llc<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
+    d.found(Protocol::Ipfc);
+    Some((Layer::Llc, span.skip(16)?))
+}
+
+/// Apple's IP over IEEE 1394: two addresses of eight bytes, then an Ethernet type.
+fn ieee_1394<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
+    d.found(Protocol::Ap1394);
+    Some((Layer::EtherType(span.u16(16)?), span.skip(18)?))
+}
+
+/// Hilscher's analyser: four bytes about the frame, the frame, its check sequence.
+fn netanalyzer<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
+    d.found(Protocol::Netanalyzer);
+    Some((Layer::Ethernet, span.skip(4)?.trim(4)))
 }
 
 fn direction_then_ppp<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {

@@ -269,6 +269,9 @@ const TCP: &[Row] = &[
     (57000, 57000, P::Irc),
 ];
 
+/// A message has at least a number and flags (RFC 1035); Wireshark takes what is cut off behind them.
+const DNS_BYTES_MIN: usize = 4;
+
 /// One bit a port: most ports announce nothing, which is known then without a search.
 struct Known([u64; 1024]);
 
@@ -304,7 +307,14 @@ impl Known {
 /// What a segment of TCP between these ports holds.
 #[inline]
 pub(super) fn tcp((source, destination): (u16, u16), content: Span<'_>) -> Option<Protocol> {
-    let known = |port| TCP_KNOWN.find(TCP, port).filter(|protocol| *protocol != P::Tls || !is_text(content));
+    let known = |port| {
+        TCP_KNOWN.find(TCP, port).filter(|protocol| match protocol {
+            P::Tls => !is_text(content),
+            // What follows a request or a reply is known by its stream.
+            P::Http => is_text(content),
+            _ => true,
+        })
+    };
     known(source.min(destination)).or_else(|| known(source.max(destination))).or_else(|| told_by_segment(content))
 }
 
@@ -319,6 +329,7 @@ pub(super) fn udp((source, destination): (u16, u16), content: Span<'_>) -> Optio
 fn accepts(protocol: Protocol, content: Span<'_>) -> bool {
     let first = content.u8(0);
     match protocol {
+        P::Dns => content.bytes.len() >= DNS_BYTES_MIN,
         P::Ayiya => first.is_some_and(|byte| byte >> 4 <= 8),
         P::Stun => is_stun(content),
         P::Ssdp => is_text(content),
@@ -353,6 +364,12 @@ fn told_by_datagram(content: Span<'_>) -> Option<Protocol> {
     if is_dtls(content) {
         return Some(P::Dtls);
     }
+    if is_wake_on_lan(content) {
+        return Some(P::Wol);
+    }
+    if [b"d1:ad2:id20:", b"d1:rd2:id20:"].iter().any(|start| content.bytes.starts_with(*start)) {
+        return Some(P::BtDht);
+    }
     is_wireguard(content).then_some(P::Wg)
 }
 
@@ -376,11 +393,17 @@ fn is_dtls(content: Span<'_>) -> bool {
     matches!(content.array::<3>(0), Some([20..=23, 0xfe, 0xfd | 0xff])) && fits
 }
 
-/// WireGuard's four messages have three zero bytes after their type, and a size each.
+/// Six bytes of ones, and sixteen times an address.
+fn is_wake_on_lan(content: Span<'_>) -> bool {
+    let Some((ones, addresses)) = content.bytes.get(..102).and_then(|bytes| bytes.split_at_checked(6)) else { return false };
+    ones.iter().all(|byte| *byte == 0xff) && addresses.chunks_exact(6).all(|address| Some(address) == addresses.get(..6))
+}
+
+/// WireGuard's messages have three zero bytes after their type; the first three have a size each.
 fn is_wireguard(content: Span<'_>) -> bool {
     match (content.u32(0), content.wire) {
         (Some(0x0100_0000), 148) | (Some(0x0200_0000), 92) | (Some(0x0300_0000), 64) => true,
-        (Some(0x0400_0000), size) => size >= 32 && size.is_multiple_of(16),
+        (Some(0x0400_0000), size) => size >= 32,
         _ => false,
     }
 }

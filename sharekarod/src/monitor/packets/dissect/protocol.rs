@@ -51,7 +51,9 @@ protocols! {
     Quake3 = "quake3", Msproxy = "msproxy", Rmi = "rmi", Ajp13 = "ajp13", Skinny = "skinny", Iax2 = "iax2", Mndp = "mndp",
     Elasticsearch = "elasticsearch", Gsmtap = "gsmtap", TplinkSmarthome = "tplink-smarthome", Artnet = "artnet", Slimp3 = "slimp3",
     AutoRp = "auto_rp", Lwres = "lwres", Couchbase = "couchbase", Msrp = "msrp", Xot = "xot", Winsrepl = "winsrepl", Wow = "wow",
-    Distcc = "distcc", Openflow = "openflow", Ndmp = "ndmp", Nbd = "nbd", Iscsi = "iscsi",
+    Smb2 = "smb2", Usb = "usb", Wpan = "wpan", Can = "can", Netlink = "netlink", Bluetooth = "bluetooth",
+    HciH4 = "hci_h4", Btle = "btle", Docsis = "docsis", UserDlt = "user_dlt", Mstp = "mstp", Ipfc = "ipfc", Ap1394 = "ap1394",
+    Netanalyzer = "netanalyzer", Distcc = "distcc", Openflow = "openflow", Ndmp = "ndmp", Nbd = "nbd", Iscsi = "iscsi",
 }
 
 const WORDS: usize = 5;
@@ -94,6 +96,12 @@ impl ProtocolSet {
         if let Some(word) = self.0.get_mut(protocol.index() / 64) {
             *word |= 1 << (protocol.index() % 64);
         }
+    }
+
+    /// Adds what there is.
+    #[inline]
+    pub fn extend(&mut self, protocol: Option<Protocol>) {
+        protocol.into_iter().for_each(|protocol| self.insert(protocol));
     }
 
     /// Whether it is in it.

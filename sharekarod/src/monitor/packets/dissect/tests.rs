@@ -74,6 +74,32 @@ fn tags_labels_and_sessions_are_passed() {
 }
 
 #[test]
+fn links_that_are_not_looked_into_are_named_and_wrapped_ones_are_opened() {
+    for (link, want) in
+        [(189, "usb"), (195, "wpan"), (227, "can"), (251, "bluetooth btle"), (253, "netlink"), (150, "user_dlt"), (9999, "")]
+    {
+        assert_eq!(names(link, &[0; 40]), want, "link {link}");
+    }
+    let inner = ipv4(17, &udp((40_000, 40_001), b"x"));
+    assert_eq!(names(138, &[&[0; 16][..], &[8, 0], &inner].concat()), "ap1394 ip udp");
+    assert_eq!(names(122, &[&[0; 16][..], &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &inner].concat()), "ip ipfc llc udp");
+    assert_eq!(names(240, &[&[0; 4][..], &ethernet(0x0800, &inner), &[0; 4]].concat()), "eth ip netanalyzer udp");
+}
+
+#[test]
+fn content_is_told_by_its_port_only_where_it_can_be_that() {
+    let segment = |content: &[u8]| [&[0, 80, 0x9c, 0x40, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x18, 0, 0, 0, 0, 0, 0][..], content].concat();
+    assert_eq!(names(101, &ipv4(6, &segment(b"HTTP/1.1 200 OK\r\n"))), "http ip raw tcp");
+    assert_eq!(names(101, &ipv4(6, &segment(&[0x9f, 1, 2, 3, 4, 5]))), "ip raw tcp");
+    assert_eq!(names(101, &ipv4(17, &udp((40_000, 53), &[0; 4]))), "dns ip raw udp");
+    assert_eq!(names(101, &ipv4(17, &udp((40_000, 53), &[0; 3]))), "ip raw udp");
+    let magic = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1].repeat(16)].concat();
+    assert_eq!(names(101, &ipv4(17, &udp((40_000, 9), &magic))), "ip raw udp wol");
+    assert_eq!(names(1, &ethernet(0x8809, &[1; 40])), "eth lacp slow");
+    assert_eq!(names(1, &ethernet(0x8809, &[2; 40])), "eth slow");
+}
+
+#[test]
 fn a_later_fragment_and_a_quoted_packet_have_no_ports() {
     let inner = ipv4(17, &udp((40_000, 53), b"x"));
     let mut fragment = inner.clone();
@@ -107,8 +133,8 @@ fn a_packet_in_a_packet_in_a_packet_ends() {
     assert_eq!(names(101, &packet), "ip raw");
 }
 
-const LINKS: [u32; 26] =
-    [0, 1, 6, 9, 10, 11, 12, 50, 51, 101, 104, 105, 107, 108, 109, 113, 117, 119, 127, 163, 166, 192, 226, 228, 239, 276];
+const LINKS: [u32; 29] =
+    [0, 1, 6, 9, 10, 11, 12, 50, 51, 101, 104, 105, 107, 108, 109, 113, 117, 119, 122, 127, 138, 163, 166, 192, 226, 228, 239, 240, 276];
 
 proptest! {
     #[test]

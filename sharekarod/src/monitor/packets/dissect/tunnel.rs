@@ -34,6 +34,7 @@ fn inside<'p>(d: &mut Dissection<'p>, protocol: Protocol, rest: Span<'p>) -> Nex
         P::Ayiya => ayiya(rest),
         P::Tzsp => tzsp(d, rest),
         P::CapwapData => capwap(rest),
+        P::Nbss => smb(d, rest),
         _ => None,
     }
 }
@@ -194,6 +195,16 @@ fn capwap(rest: Span<'_>) -> Next<'_> {
         return None;
     }
     Some((Layer::Ethernet, rest.skip(header)?))
+}
+
+/// A message of SMB tells its version by its first four bytes, behind the session's header.
+fn smb<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
+    match rest.skip(4)?.array(0)? {
+        [0xfc..=0xfe, b'S', b'M', b'B'] => d.found(Protocol::Smb2),
+        [0xff, b'S', b'M', b'B'] => d.found(Protocol::Smb),
+        _ => {}
+    }
+    None
 }
 
 /// RFC 3948: a keep-alive, a key exchange behind four zeros, or an encrypted packet.

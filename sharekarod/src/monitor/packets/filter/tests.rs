@@ -12,7 +12,7 @@ fn ipv4(protocol: u8, from: [u8; 4], to: [u8; 4], content: &[u8]) -> Vec<u8> {
 }
 
 fn udp(from: u16, to: u16) -> Vec<u8> {
-    [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 12, 0, 0, 1, 2, 3, 4]].concat()
+    [&from.to_be_bytes()[..], &to.to_be_bytes(), &[0, 20, 0, 0], &[7; 12]].concat()
 }
 
 fn ipv6(next: u8, content: &[u8]) -> Vec<u8> {

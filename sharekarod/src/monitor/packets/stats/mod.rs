@@ -26,6 +26,8 @@ use super::{
 const FLOWS_MAX: usize = 65_536;
 /// Addresses in memory.
 const TALKERS_MAX: usize = 65_536;
+/// A stream that does not tell what it holds may be answered by one that did: asked of its first segments only.
+const BEGINNING: u64 = 16;
 /// Names that are told where a shorter list is asked for: each is a few bytes, and the one that matters is seldom among
 /// the most frequent.
 const NAMES_TOLD: usize = 200;
@@ -41,6 +43,17 @@ pub(crate) struct FlowKey {
     protocol: Option<Protocol>,
 }
 
+impl FlowKey {
+    fn of(d: &Dissection<'_>) -> Self {
+        Self { source: d.source, destination: d.destination, ports: d.ports, protocol: d.transport.or(d.last) }
+    }
+
+    fn reversed(self) -> Self {
+        let ports = self.ports.map(|(source, destination)| (destination, source));
+        Self { source: self.destination, destination: self.source, ports, ..self }
+    }
+}
+
 /// A flow so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct FlowState {
@@ -53,6 +66,8 @@ pub(crate) struct FlowState {
     pub(crate) latest: i64,
     /// Every flag of TCP that it has had.
     pub(crate) flags: u8,
+    /// What its content told once: what follows of the stream is the same.
+    content: Option<Protocol>,
 }
 
 impl Weight for FlowState {
@@ -122,21 +137,39 @@ impl Stats {
         self.total.bytes = self.total.bytes.saturating_add(bytes);
         self.earliest = self.earliest.min(packet.time);
         self.latest = self.latest.max(packet.time);
-        for index in dissection.protocols.indices() {
-            if let Some(tally) = self.protocols.get_mut(index) {
-                tally.add(packet.length);
-            }
-        }
         if let Some(name) = dissection.name.and_then(|source| source.read()) {
             let (count, _) = self.names.entry(name, |_, _| ());
             *count += 1;
         }
-        self.flow(number, packet, dissection)
+        let before = self.flow(number, packet, dissection);
+        let mut protocols = dissection.protocols;
+        if dissection.transport == Some(Protocol::Tcp) && dissection.payload > 0 {
+            protocols.extend(self.stream(dissection, &before));
+        }
+        for index in protocols.indices() {
+            if let Some(tally) = self.protocols.get_mut(index) {
+                tally.add(packet.length);
+            }
+        }
+        before
+    }
+
+    /// What the stream of this segment is known to hold, where the segment itself does not tell.
+    fn stream(&mut self, d: &Dissection<'_>, before: &FlowState) -> Option<Protocol> {
+        let told = d.last.filter(|last| matches!(last, Protocol::Tls | Protocol::Http));
+        let untold = told.is_none() && d.last == Some(Protocol::Tcp);
+        if before.content.is_some() || !(untold && before.packets < BEGINNING || told.is_some()) {
+            return before.content.filter(|_| untold);
+        }
+        let key = FlowKey::of(d);
+        let content = told.or_else(|| self.flows.get(&key.reversed())?.content)?;
+        self.flows.get_mut(&key)?.content = Some(content);
+        Some(content).filter(|_| untold)
     }
 
     #[inline]
     fn flow(&mut self, number: u64, packet: &Packet<'_>, d: &Dissection<'_>) -> FlowState {
-        let key = FlowKey { source: d.source, destination: d.destination, ports: d.ports, protocol: d.transport.or(d.last) };
+        let key = FlowKey::of(d);
         let (talkers, lost, lost_talkers) = (&mut self.talkers, &mut self.lost_flows, &mut self.lost_talkers);
         let (flow, _) = self.flows.entry(key, |key, flow| {
             lost.add(flow.packets, flow.bytes);
@@ -277,6 +310,35 @@ mod tests {
         assert_eq!(report.other.flows, Amount { packets: 10, bytes: 1_000 });
         assert_eq!(report.talkers[0].packets, 11);
         assert_eq!(report.other.talkers, Amount { packets: 11, bytes: 6_000 });
+    }
+
+    /// A segment of TCP between two hosts, at ports that announce nothing.
+    fn segment(from: (u8, u16), to: (u8, u16), content: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(40 + content.len()).unwrap().to_be_bytes();
+        let ip = [&[0x45, 0][..], &length, &[0, 1, 0, 0, 64, 6, 0, 0, 10, 0, 0, from.0, 10, 0, 0, to.0]].concat();
+        let ports = [from.1, to.1].map(u16::to_be_bytes).concat();
+        [&ip[..], &ports, &[0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x18, 0, 0, 0, 0, 0, 0], content].concat()
+    }
+
+    #[test]
+    fn a_stream_that_told_what_it_holds_goes_on_with_it_both_ways() {
+        let (mut stats, client, server) = (Stats::default(), (1, 41_000), (2, 8_443));
+        let stream = [
+            segment(client, server, &[]),
+            segment(client, server, &[22, 3, 1, 0, 200, 1, 0, 0, 196, 3]),
+            segment(server, client, &[0x7f; 30]),
+            segment(server, client, &[0x6f; 30]),
+            segment(client, server, &[0x5f; 30]),
+            segment((3, 41_000), server, &[0x5f; 30]),
+        ];
+
+        for (number, data) in (1..).zip(&stream) {
+            count(&mut stats, number, data, u32::try_from(data.len()).unwrap());
+        }
+        let report = stats.report(1);
+
+        assert_eq!(report.protocols["tls"].packets, 4);
+        assert_eq!(report.protocols["tcp"].packets, 6);
     }
 
     #[test]

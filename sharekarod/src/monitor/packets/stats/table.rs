@@ -36,6 +36,14 @@ impl<K: Hash + Ord, V: Weight + Default> Table<K, V> {
         self.entries.iter()
     }
 
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        self.entries.get(key)
+    }
+
+    pub(crate) fn get_mut(&mut self, key: &K) -> Option<&mut V> {
+        self.entries.get_mut(key)
+    }
+
     /// The entry of that key, made where there is none, and whether it is new. `forget` gets what has to go for it.
     #[inline]
     pub(crate) fn entry(&mut self, key: K, forget: impl FnMut(K, V)) -> (&mut V, bool) {
