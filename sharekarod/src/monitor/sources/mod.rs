@@ -81,7 +81,8 @@ impl Sources {
             }
         }
         told.extend(watched.into_iter().flat_map(|reading| self.wire_second(reading)).collect::<Vec<_>>());
-        told.extend(self.probe.second(self.lan.as_ref().and_then(Lan::gateway)));
+        let link = name.and_then(|name| self.lan.as_ref()?.index_of(name)).unwrap_or_default();
+        told.extend(self.probe.second(self.lan.as_ref().and_then(Lan::gateway), link));
         told
     }
 

@@ -6,7 +6,7 @@
 
 use std::{
     io::{self, ErrorKind, IoSliceMut},
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, SocketAddrV6},
     os::fd::AsRawFd,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,6 +17,9 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::monitor::detect::rules::event::{Answer, Event};
 
 const NAME_SERVER: u16 = 53;
+/// Echo request of ICMP (RFC 792) and of ICMPv6 (RFC 4443).
+const ECHO_V4: u8 = 8;
+const ECHO_V6: u8 = 128;
 /// A gateway that has never answered is asked each second so often, then once in so many seconds.
 const TRIES: u32 = 10;
 const SELDOM: u32 = 30;
@@ -26,10 +29,17 @@ const MOST_ANSWERS: usize = 16;
 /// Asks one gateway, second after second.
 #[derive(Default)]
 pub(super) struct Probe {
-    gateway: Option<IpAddr>,
+    gateway: Option<Gateway>,
     asked: Option<Question>,
     seconds: u32,
     answered: bool,
+}
+
+/// A router of IPv6 as a rule has an address that means something on its link only.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Gateway {
+    address: IpAddr,
+    link: u32,
 }
 
 enum Question {
@@ -41,11 +51,12 @@ enum Question {
 
 impl Probe {
     /// What became of the last second's question; then the next is asked.
-    pub(super) fn second(&mut self, gateway: Option<IpAddr>) -> Option<Event> {
+    pub(super) fn second(&mut self, gateway: Option<IpAddr>, link: u32) -> Option<Event> {
+        let gateway = gateway.map(|address| Gateway { address, link });
         if self.gateway != gateway {
             *self = Self { gateway, ..Self::default() };
         }
-        let gateway = gateway.filter(IpAddr::is_ipv4)?;
+        let gateway = gateway?;
         let last = self.asked.take();
         let answer = last.as_ref().map(Question::answer);
         self.answered |= answer.is_some_and(|answer| answer != Answer::None);
@@ -59,7 +70,7 @@ impl Probe {
 }
 
 impl Question {
-    fn ask(gateway: IpAddr, last: Option<Self>) -> io::Result<Self> {
+    fn ask(gateway: Gateway, last: Option<Self>) -> io::Result<Self> {
         let number = self::number(last.as_ref()).wrapping_add(1);
         let echo = match last {
             Some(Self::Echo { socket, .. }) => Ok(socket),
@@ -69,8 +80,9 @@ impl Question {
         match echo {
             Ok(socket) => {
                 let sent = since_1970();
-                // Echo request, code 0; the kernel fills in checksum and identifier of such sockets.
-                socket.send(&[&[8, 0, 0, 0, 0, 0][..], &number.to_be_bytes()].concat())?;
+                // Code 0; the kernel fills in checksum and identifier of such sockets.
+                let kind = if gateway.address.is_ipv4() { ECHO_V4 } else { ECHO_V6 };
+                socket.send(&[&[kind, 0, 0, 0, 0, 0][..], &number.to_be_bytes()].concat())?;
                 Ok(Self::Echo { socket, number, sent })
             }
             // Not permitted to this user (net.ipv4.ping_group_range).
@@ -101,11 +113,25 @@ fn since_1970() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-fn echo_socket(gateway: IpAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::ICMPV4))?;
+impl Gateway {
+    fn at(self, port: u16) -> SocketAddr {
+        match self.address {
+            IpAddr::V4(address) => (address, port).into(),
+            IpAddr::V6(address) => SocketAddrV6::new(address, port, 0, self.link).into(),
+        }
+    }
+
+    const fn domain(self) -> Domain {
+        if self.address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 }
+    }
+}
+
+fn echo_socket(gateway: Gateway) -> io::Result<Socket> {
+    let protocol = if gateway.address.is_ipv4() { Protocol::ICMPV4 } else { Protocol::ICMPV6 };
+    let socket = Socket::new(gateway.domain(), Type::DGRAM, Some(protocol))?;
     socket.set_nonblocking(true)?;
     setsockopt(&socket, ReceiveTimestampns, &true)?;
-    socket.connect(&SocketAddr::new(gateway, 0).into())?;
+    socket.connect(&gateway.at(0).into())?;
     Ok(socket)
 }
 
@@ -122,12 +148,12 @@ fn echo(socket: &Socket) -> Option<(u16, Option<Duration>)> {
     bytes.get(6..8).and_then(|number| number.first_chunk().copied()).map(|number| (u16::from_be_bytes(number), came))
 }
 
-fn connect(gateway: IpAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, Some(Protocol::TCP))?;
+fn connect(gateway: Gateway) -> io::Result<Socket> {
+    let socket = Socket::new(gateway.domain(), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     // Nothing is sent: the end of the last second's connection need not be waited for.
     socket.set_linger(Some(Duration::ZERO))?;
-    match socket.connect(&SocketAddr::new(gateway, NAME_SERVER).into()) {
+    match socket.connect(&gateway.at(NAME_SERVER).into()) {
         Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
         _ => Ok(socket),
     }
@@ -135,29 +161,35 @@ fn connect(gateway: IpAddr) -> io::Result<Socket> {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
+    use std::net::{Ipv4Addr, Ipv6Addr};
 
     use super::*;
     use crate::testing::soon;
 
-    const HERE: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::LOCALHOST));
-
     #[test]
-    fn our_own_machine_answers_and_an_address_of_nobody_does_not() {
+    fn our_own_machine_answers_over_both_families_and_an_address_of_nobody_does_not() {
         let mut probe = Probe::default();
-        assert_eq!(probe.second(HERE), None);
-        soon(|| matches!(probe.second(HERE), Some(Event::Probe(Answer::Some | Answer::After(_)))).then_some(()));
+        for here in [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)] {
+            assert_eq!(probe.second(Some(here), 1), None);
+            soon(|| match probe.second(Some(here), 1) {
+                Some(Event::Probe(Answer::Some | Answer::After(_))) => Some(()),
+                // Where a machine has no IPv6, nothing is asked.
+                None if here.is_ipv6() => Some(()),
+                _ => None,
+            });
+        }
 
         // TEST-NET-1 (RFC 5737) is nobody's; where there is no route to it, nothing is asked.
         let nobody = Some(Ipv4Addr::new(192, 0, 2, 1).into());
-        assert_eq!(probe.second(nobody), None);
-        assert!(matches!(probe.second(nobody), None | Some(Event::Probe(Answer::None))));
-        assert_eq!(probe.second(None), None);
+        assert_eq!(probe.second(nobody, 1), None);
+        assert!(matches!(probe.second(nobody, 1), None | Some(Event::Probe(Answer::None))));
+        assert_eq!(probe.second(None, 1), None);
     }
 
     #[test]
     fn a_connection_answers_where_echo_requests_are_not_permitted() {
-        let refused = Question::Connection(connect(Ipv4Addr::LOCALHOST.into()).expect("loopback"));
+        let here = Gateway { address: Ipv4Addr::LOCALHOST.into(), link: 0 };
+        let refused = Question::Connection(connect(here).expect("loopback"));
 
         soon(|| (refused.answer() == Answer::Some).then_some(()));
     }
