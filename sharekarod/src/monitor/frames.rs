@@ -31,6 +31,11 @@ pub fn event(frame: &[u8], ours: impl Fn(IpAddr) -> bool) -> Option<Event> {
     while TAGS.contains(&kind) {
         (kind, rest) = (u16_at(rest, 2)?, rest.get(4..)?);
     }
+    packet(kind, from, rest, ours)
+}
+
+/// What the packet of an Ethernet type tells, whatever frame it came in.
+pub fn packet(kind: u16, from: Mac, rest: &[u8], ours: impl Fn(IpAddr) -> bool) -> Option<Event> {
     match kind {
         ARP => claim(rest),
         V4 => version_4(rest, from, ours),

@@ -13,6 +13,7 @@ use std::{
 use jiff::Timestamp;
 use sharekaro_proto::control::net::{AnomalyKind, Counters, Finding as Reply, Severity};
 
+use super::air::Air;
 use crate::monitor::{
     detect::{
         finding::{Finding, Lesson},
@@ -27,6 +28,9 @@ use crate::monitor::{
 };
 
 const ETHERNET: u32 = 1;
+/// Both forms of Linux's cooked captures.
+const COOKED: u32 = 113;
+const COOKED_2: u32 = 276;
 const SECOND: i64 = 1_000_000_000;
 /// Whoever invents addresses fills this table, and no more.
 const MOST_CLAIMS: usize = 4096;
@@ -39,6 +43,7 @@ pub(super) struct Heard {
     rules: Rules,
     traffic: TrafficDetector,
     incidents: Incidents,
+    air: Air,
     claims: BTreeMap<Ipv4Addr, Mac>,
     gateway: Option<Mac>,
     /// The second that is heard now, and what came in it.
@@ -56,14 +61,20 @@ impl Heard {
         }
         self.amounts.packets_received += 1;
         self.amounts.bytes_received = self.amounts.bytes_received.saturating_add(packet.length.into());
+        let at = Timestamp::from_nanosecond(packet.time.into()).unwrap_or_default();
         if packet.link == ETHERNET {
             self.broadcasts += u64::from(frames::is_broadcast(packet.data));
-            let at = Timestamp::from_nanosecond(packet.time.into()).unwrap_or_default();
             self.find_gateway(packet.data, at);
-            if let Some(event) = frames::event(packet.data, |_| true) {
-                self.conflict(&event, at);
-                self.judge(&event, at);
+        }
+        if let Some(event) = lan_event(packet) {
+            self.conflict(&event, at);
+            self.judge(&event, at);
+        }
+        for event in self.air.events(packet, at) {
+            if let Event::Heard(point) = &event {
+                self.rules.presume(point);
             }
+            self.judge(&event, at);
         }
     }
 
@@ -146,6 +157,19 @@ impl Heard {
     }
 }
 
+/// What a packet tells of the LAN: in a frame of Ethernet, or as Linux cooks those of any interface.
+fn lan_event(packet: &Packet<'_>) -> Option<Event> {
+    let data = packet.data;
+    let (kind, sender, rest) = match packet.link {
+        ETHERNET => return frames::event(data, |_| true),
+        COOKED => (14, 6, 16),
+        COOKED_2 => (0, 12, 20),
+        _ => return None,
+    };
+    let kind = u16::from_be_bytes(*data.get(kind..)?.first_chunk()?);
+    frames::packet(kind, Mac::from_slice(data.get(sender..sender + 6)?)?, data.get(rest..)?, |_| true)
+}
+
 /// To whom a frame goes whose packet goes to a public address.
 fn carrier(frame: &[u8]) -> Option<Mac> {
     (frame.get(12..14)? == [8, 0]).then_some(())?;
@@ -179,11 +203,15 @@ mod tests {
     }
 
     fn kinds(frames: impl IntoIterator<Item = (i64, Vec<u8>)>) -> Vec<AnomalyKind> {
+        kinds_on(ETHERNET, frames)
+    }
+
+    fn kinds_on(link: u32, frames: impl IntoIterator<Item = (i64, Vec<u8>)>) -> Vec<AnomalyKind> {
         let mut heard = Heard::default();
         for (millis, data) in frames {
             let length = u32::try_from(data.len()).expect("short");
             let time = 1_750_000_000 * SECOND + millis * 1_000_000;
-            heard.packet(&Packet { time, link: ETHERNET, big_endian: false, length, data: &data }, Duration::from_secs(3600));
+            heard.packet(&Packet { time, link, big_endian: false, length, data: &data }, Duration::from_secs(3600));
         }
         heard.findings(Duration::from_secs(3600)).into_iter().map(|finding| finding.kind).collect()
     }
@@ -207,5 +235,33 @@ mod tests {
     #[test]
     fn a_pause_of_days_takes_no_time() {
         assert_eq!(kinds([(0, arp(1, 1)), (40 * 86_400_000, arp(1, 1))]), []);
+    }
+
+    #[test]
+    fn a_capture_of_any_interface_is_judged_too() {
+        let cooked = |frame: Vec<u8>| [&[0, 0, 0, 1, 0, 6][..], &frame[6..12], &[0, 0], &frame[12..]].concat();
+        let cooked_2 = |frame: Vec<u8>| [&frame[12..14], &[0, 0, 0, 0, 0, 1, 0, 1, 0, 6], &frame[6..12], &[0, 0], &frame[14..]].concat();
+
+        let scan = || (1..=20).map(|port| (i64::from(port), syn(port)));
+        assert_eq!(kinds_on(COOKED, scan().map(|(at, frame)| (at, cooked(frame)))), [AnomalyKind::PortScan]);
+        assert_eq!(kinds_on(COOKED_2, scan().map(|(at, frame)| (at, cooked_2(frame)))), [AnomalyKind::PortScan]);
+        assert_eq!(kinds_on(COOKED, [(0, cooked(arp(1, 1))), (10, cooked(arp(2, 1)))]), [AnomalyKind::AddressConflict]);
+    }
+
+    #[test]
+    fn a_capture_in_monitor_mode_shows_floods_and_twins() {
+        let frame =
+            |kind: u8, from: u8, to: [u8; 6], body: &[u8]| [&[kind, 0, 0, 0][..], &to, &mac(from), &mac(from), &[0, 0], body].concat();
+        let rsn = [48, 20, 1, 0, 0, 15, 172, 4, 1, 0, 0, 15, 172, 4, 1, 0, 0, 15, 172, 2, 0, 0];
+        let beacon = |from, capability: u8, more: &[u8]| {
+            frame(0x80, from, [0xff; 6], &[&[0; 10][..], &[capability, 0], &[0, 4], b"Home", more].concat())
+        };
+        let (home, open) = (beacon(1, 0x11, &rsn), beacon(9, 1, &[]));
+        let flood = (0..20).map(|number| (number * 100, frame(0xc0, 1, mac(5), &[7, 0])));
+
+        assert_eq!(kinds_on(105, [(0, home.clone()), (100, beacon(2, 0x11, &rsn)), (200, home.clone())]), []);
+        assert_eq!(kinds_on(105, flood), [AnomalyKind::Deauthentication]);
+        assert_eq!(kinds_on(105, [(0, home.clone()), (100, open.clone())]), [AnomalyKind::EvilTwin]);
+        assert_eq!(kinds_on(105, [(0, open.clone()), (100, home), (200, open)]), [AnomalyKind::EvilTwin]);
     }
 }

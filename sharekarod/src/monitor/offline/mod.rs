@@ -1,6 +1,7 @@
 //! Files instead of the network: a capture counted, a recording judged. Blocks for as long as that takes, and touches
 //! nothing of the running monitor.
 
+mod air;
 mod heard;
 
 use std::{

@@ -6,6 +6,8 @@ use crate::monitor::detect::rules::event::{Name, Security};
 const SSID: u8 = 0;
 const RSN: u8 = 48;
 const VENDOR: u8 = 221;
+const SWITCH: u8 = 37;
+const CHECK: u8 = 76;
 /// Microsoft's number for WPA of before the standard.
 const WPA: [u8; 4] = [0x00, 0x50, 0xf2, 0x01];
 /// The standard's own numbers begin so.
@@ -38,13 +40,52 @@ pub(in crate::monitor) fn read(elements: &[u8], capability: u16) -> (Name, Secur
     (name, rsn.unwrap_or(if wpa { Security::Wpa } else { encrypted }))
 }
 
+/// Whether management frames must be protected on this network.
+pub(in crate::monitor) fn demands_protection(elements: &[u8]) -> bool {
+    element(elements, RSN).and_then(capabilities).is_some_and(|bits| bits & PROTECTED != 0)
+}
+
+/// Whether a frame to everybody carries the check value that protection asks for.
+pub(in crate::monitor) fn is_checked(elements: &[u8]) -> bool {
+    element(elements, CHECK).is_some()
+}
+
+/// To which frequency, in MHz, an access point says that it goes (9.4.2.17).
+pub(in crate::monitor) fn channel_switch(elements: &[u8]) -> Option<u32> {
+    let channel = u32::from(*element(elements, SWITCH)?.get(1)?);
+    Some(match channel {
+        14 => 2484,
+        1..=13 => 2407 + 5 * channel,
+        _ => 5000 + 5 * channel,
+    })
+}
+
+/// The first element of a kind.
+fn element(elements: &[u8], wanted: u8) -> Option<&[u8]> {
+    let mut rest = elements;
+    while let [kind, length, after @ ..] = rest {
+        let (value, after) = after.split_at_checked(usize::from(*length))?;
+        if *kind == wanted {
+            return Some(value);
+        }
+        rest = after;
+    }
+    None
+}
+
+/// Behind the ciphers and the ways in.
+fn capabilities(rsn: &[u8]) -> Option<u16> {
+    let ways_at = 8 + 4 * usize::from(u16_at(rsn, 6)?);
+    u16_at(rsn, ways_at + 2 + 4 * usize::from(u16_at(rsn, ways_at)?))
+}
+
 /// What the weakest way in needs: a network that lets both in is only as strong as that.
 fn protection(rsn: &[u8]) -> Option<Security> {
     let ciphers = usize::from(u16_at(rsn, 6)?);
     let at = 8 + 4 * ciphers;
     let count = usize::from(u16_at(rsn, at)?);
     let ways = rsn.get(at + 2..)?.chunks_exact(4).take(count);
-    let protected = u16_at(rsn, at + 2 + 4 * count).is_some_and(|bits| bits & PROTECTED != 0);
+    let protected = capabilities(rsn).is_some_and(|bits| bits & PROTECTED != 0);
     ways.map(|way| match way {
         [a, b, c, kind] if [*a, *b, *c] == STANDARD => match *kind {
             kind if STRONG.contains(&kind) || SHA_256.contains(&kind) && protected => Security::Wpa3,

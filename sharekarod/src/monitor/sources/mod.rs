@@ -2,7 +2,7 @@
 //! second of the monitor wakes the machine once. One that the kernel does not permit says so in a sentence, and the
 //! others go on.
 
-mod elements;
+pub(super) mod elements;
 mod lan;
 mod netlink;
 mod probe;

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sharekaro_proto::control::net::{AnomalyKind, Severity};
 
-use self::event::Event;
+use self::event::{AccessPoint, Event, Security};
 pub use profile::{Belonging, NetworkId, Profile, Profiles};
 
 use super::finding::{Finding, Lesson};
@@ -57,6 +57,18 @@ impl Rules {
         findings.extend(self.claims.push(&mut self.profiles, event, now));
         findings.extend(devices::judge(&mut self.profiles, event, now));
         findings
+    }
+
+    /// Where nobody is connected, the first access point of a name stands for its network; one without encryption only
+    /// until one with it is heard.
+    pub fn presume(&mut self, point: &AccessPoint) {
+        let known = self.profiles.air(&point.name).and_then(|air| air.security);
+        if known.is_none_or(|known| known < Security::Wpa) && point.security >= Some(Security::Wpa) {
+            self.profiles.forget_air(&point.name);
+        }
+        if self.profiles.air(&point.name).is_none() {
+            self.profiles.learn_point(&point.name, point.address, point.security);
+        }
     }
 
     /// What somebody calls normal belongs to the network from now on.

@@ -181,6 +181,10 @@ impl Profiles {
         air.security = air.security.max(security);
     }
 
+    pub(super) fn forget_air(&mut self, name: &Name) {
+        self.air.remove(name);
+    }
+
     pub(super) fn note_stranger(&mut self, point: Mac, now: Timestamp) {
         self.here.stranger = Some((point, now));
     }
