@@ -13,10 +13,11 @@ use anyhow::{Context, Result, ensure};
 use sharekaro_tests::{Host, MIB, digest, on_a_dark_lan, on_a_lan, pair, until};
 
 use crate::{
-    lines, messages, others,
+    lines, live, messages, others,
     packets::packets,
     reference::Reference,
     table::{Figure, Goal, table},
+    traffic::traffic,
 };
 
 /// How much of everything.
@@ -34,6 +35,8 @@ pub(crate) struct Sizes {
     idle: Duration,
     messages: messages::Sizes,
     packets: u32,
+    /// Days of made-up traffic, and how often others of them.
+    days: (usize, u64),
 }
 
 impl Sizes {
@@ -52,6 +55,7 @@ impl Sizes {
         idle: Duration::from_secs(30),
         messages: messages::Sizes { rounds: 200, waiting: 1_000, history: 100_000 },
         packets: 2_000_000,
+        days: (5, 3),
     };
     /// Only to see that the bench works.
     pub(crate) const SMOKE: Self = Self {
@@ -68,6 +72,7 @@ impl Sizes {
         idle: Duration::from_secs(2),
         messages: messages::Sizes { rounds: 5, waiting: 50, history: 2_000 },
         packets: 50_000,
+        days: (2, 1),
     };
 }
 
@@ -78,6 +83,8 @@ pub(crate) enum Part {
     All,
     /// Two hosts on a plain line.
     Plain,
+    /// The network, watched.
+    Monitor,
     /// What people would take instead.
     Others,
     /// Lines of their own.
@@ -88,9 +95,10 @@ impl Part {
     pub(crate) fn named(name: &str) -> Result<Self> {
         match name {
             "plain" => Ok(Self::Plain),
+            "monitor" => Ok(Self::Monitor),
             "others" => Ok(Self::Others),
             "lines" => Ok(Self::Lines),
-            _ => anyhow::bail!("there is no part {name}: plain, others or lines"),
+            _ => anyhow::bail!("there is no part {name}: plain, monitor, others or lines"),
         }
     }
 }
@@ -100,6 +108,9 @@ pub(crate) fn run(sizes: &Sizes, part: Part) -> Result<()> {
     let mut figures = Vec::new();
     if part == Part::All || part == Part::Plain {
         figures.extend(plain(sizes)?);
+    }
+    if part == Part::All || part == Part::Monitor {
+        figures.extend(monitor(sizes)?);
     }
     if part == Part::All || part == Part::Others {
         on_a_lan(["alice", "bob"], |[alice, bob]| {
@@ -134,11 +145,26 @@ fn plain(sizes: &Sizes) -> Result<Vec<Figure>> {
         figures.extend(idle(sizes, alice)?);
         figures.extend(one_kib(sizes, alice)?);
         figures.extend(one_file(sizes, alice, bob)?);
-        step("packets of a capture");
-        figures.extend(packets(alice, sizes.packets, sizes.rounds.min(3))?);
         figures.extend(memory(sizes, alice, bob)?);
         step(&format!("{} messages to a peer that is off, {} searched", sizes.messages.waiting, sizes.messages.history));
         figures.extend(messages::all(&sizes.messages, alice, bob)?); // last, as bob is off afterwards
+        Ok(())
+    })?;
+    Ok(figures)
+}
+
+fn monitor(sizes: &Sizes) -> Result<Vec<Figure>> {
+    let (mut figures, rounds, (days, seeds)) = (Vec::new(), sizes.rounds.min(3), sizes.days);
+    on_a_dark_lan(["alice", "bob"], |[alice, bob]| {
+        step("the monitor at rest");
+        alice.start()?;
+        figures.extend(live::rest(alice, sizes.settle, sizes.idle / 3)?);
+        step("packets of a capture");
+        figures.extend(packets(alice, sizes.packets, rounds)?);
+        step("a live capture of a full line");
+        figures.extend(live::live(alice, bob, (sizes.idle.as_secs() / 3).max(1), rounds)?);
+        step(&format!("{days} days of made-up traffic, {seeds} times"));
+        figures.extend(traffic(alice, days, seeds)?);
         Ok(())
     })?;
     Ok(figures)

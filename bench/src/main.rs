@@ -6,11 +6,13 @@
 
 mod figures;
 mod lines;
+mod live;
 mod messages;
 mod others;
 mod packets;
 mod reference;
 mod table;
+mod traffic;
 
 use std::env;
 
@@ -21,8 +23,9 @@ use crate::{
     reference::Reference,
 };
 
-const USAGE: &str = "usage: sharekaro-bench [--smoke] [plain | others | lines]
+const USAGE: &str = "usage: sharekaro-bench [--smoke] [plain | monitor | others | lines]
   plain     two hosts on a plain line, beside raw quinn and plain TCP
+  monitor   packets of files and of a full line, false alarms, rest
   others    beside iperf3, socat over TLS, scp and rsync, where these are installed
   lines     jumbo frames, a gigabit, loss, changed files, a class, kills, memory
   --smoke   small sizes, once: shows that the bench works, its figures mean nothing";
@@ -34,7 +37,7 @@ fn main() -> Result<()> {
         [] => figures::run(&Sizes::FULL, Part::All),
         ["--smoke"] => figures::run(&Sizes::SMOKE, Part::All),
         ["--smoke", part] => figures::run(&Sizes::SMOKE, Part::named(part)?),
-        [part @ ("plain" | "others" | "lines")] => figures::run(&Sizes::FULL, Part::named(part)?),
+        [part @ ("plain" | "monitor" | "others" | "lines")] => figures::run(&Sizes::FULL, Part::named(part)?),
         ["receive", which] => Reference::named(which)?.receive(),
         ["send", which, address, bytes] => Reference::named(which)?.send(address.parse()?, bytes.parse()?),
         ["--help" | "-h"] => {

@@ -264,6 +264,26 @@ impl Host {
         Ok(more as f64 / within.as_secs_f64())
     }
 
+    /// How much of a core the daemon uses, within so long: time on a processor of all its threads.
+    ///
+    /// # Errors
+    /// It does not run.
+    pub fn busy(&self, within: Duration) -> Result<f64> {
+        let before = self.processor_time()?;
+        thread::sleep(within); // the measurement is about time
+        Ok(self.processor_time()?.saturating_sub(before).as_secs_f64() / within.as_secs_f64())
+    }
+
+    /// So far, of the threads that there are: finer than the clock ticks of `/proc/PID/stat`.
+    fn processor_time(&self) -> Result<Duration> {
+        let mut nanoseconds = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.pid()?))? {
+            let text = fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += text.split_whitespace().next().and_then(|word| word.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(Duration::from_nanos(nanoseconds))
+    }
+
     /// Voluntary context switches of each thread; one may end or begin between two looks.
     fn switches(&self) -> Result<BTreeMap<OsString, u64>> {
         let pid = self.pid()?;
