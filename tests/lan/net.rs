@@ -2,13 +2,14 @@
 //! right to capture.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket},
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use sharekaro_tests::{Host, on_a_dark_lan, sh, until, within};
+use sharekaro_tests::{Host, MIB, on_a_dark_lan, on_a_lan, pair, sh, until, within};
 
 /// What is named must be named so soon; the monitor looks once a second.
 const SOON: u64 = 6;
@@ -18,6 +19,10 @@ const LEARNT: usize = 13;
 
 fn anomalies(host: &Host) -> Result<Vec<Value>> {
     Ok(host.ctl("net anomalies").ok()?.last()?["anomalies"].as_array().context("no anomalies")?.clone())
+}
+
+fn traffic(host: &Host) -> Result<Vec<Value>> {
+    Ok(anomalies(host)?.into_iter().filter(|it| it["kind"] == "traffic").collect())
 }
 
 fn named(host: &Host, kind: &str, story: impl FnOnce() -> Result<()>) -> Result<Value> {
@@ -35,9 +40,14 @@ fn settle(hosts: &[&Host]) -> Result<()> {
             socket.send_to(b"hello", "10.77.0.1:9").map(drop).map_err(Into::into)
         })?;
     }
-    until("the network is learnt", 20, || {
-        let history = hosts[0].ctl("net history eth0 --since 1m").ok()?.last()?;
-        Ok(history["samples"].as_array().is_some_and(|samples| samples.len() >= LEARNT).then_some(()))
+    measured(hosts[0], LEARNT)
+}
+
+/// The daemon has looked at its interface for so many seconds.
+fn measured(host: &Host, seconds: usize) -> Result<()> {
+    until(&format!("{seconds} seconds are measured"), 60, || {
+        let history = host.ctl("net history eth0 --since 2m").ok()?.last()?;
+        Ok(history["samples"].as_array().is_some_and(|samples| samples.len() >= seconds).then_some(()))
     })
 }
 
@@ -138,6 +148,89 @@ fn a_device_that_comes_later_is_noted_once() -> Result<()> {
         std::thread::sleep(Duration::from_secs(3));
         let again = anomalies(alice)?.iter().filter(|it| it["kind"] == "new_device").count();
         ensure!(again == 1, "noted {again} times");
+        Ok(())
+    })
+}
+
+#[test]
+fn names_asked_elsewhere_are_told_and_may_be_called_normal() -> Result<()> {
+    on_a_dark_lan(["alice"], |[alice]| {
+        // A file of its own, written in place as programs that set the network up do.
+        let path = alice.home().join("resolv.conf");
+        let ask_at = |server: &str| fs::write(&path, format!("nameserver {server}\n"));
+        ask_at("10.77.0.1")?;
+        let bound = format!("mount --bind {} /etc/resolv.conf && exec \"$@\"", path.display());
+        alice.behind(&["unshare", "--mount", "--propagation", "slave", "sh", "-c", &bound, "sh"]);
+        alice.start()?;
+        settle(&[alice])?;
+        // They are looked at again every few seconds.
+        measured(alice, 2 * LEARNT)?;
+
+        let changed = named(alice, "dns_changed", || Ok(ask_at("10.77.0.66")?))?;
+
+        let told = changed["explanation"].as_str().context("no explanation")?;
+        ensure!(told.contains("10.77.0.66") && told.contains("10.77.0.1") && changed["severity"] == "high", "{changed}");
+        alice.ctl("net anomaly ack --normal").arg(changed["id"].as_str().context("no id")?).ok()?;
+        ask_at("10.77.0.1")?;
+        std::thread::sleep(Duration::from_secs(SOON));
+        ask_at("10.77.0.66")?;
+        std::thread::sleep(Duration::from_secs(SOON));
+        let all = anomalies(alice)?;
+        ensure!(all.iter().filter(|it| it["kind"] == "dns_changed").count() == 1, "{all:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn files_of_ours_are_no_anomaly_and_as_much_of_somebody_else_is() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        for host in [alice, bob] {
+            host.set("SHAREKARO_NET_WARMUP", "20s");
+            host.restart()?;
+        }
+        pair(alice, bob)?;
+        measured(bob, 30)?;
+
+        for round in 0..3 {
+            let path = alice.file(format!("file-{round}"), 48 * MIB)?;
+            alice.ctl("send bob").arg(&path).within(120).ok()?;
+            std::thread::sleep(Duration::from_secs(4));
+        }
+        for host in [alice, bob] {
+            let told = traffic(host)?;
+            ensure!(told.is_empty(), "our own files are named: {told:?}");
+        }
+
+        // The same amount from a program that nobody knows.
+        let (to, bytes) = (bob.cable().address(), vec![7; 1200]);
+        within(alice.cable().namespace(), || {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            let began = Instant::now();
+            for number in 0..40_000_u32 {
+                let _ = socket.send_to(&bytes, (&*to, 9));
+                std::thread::sleep(Duration::from_micros(u64::from(number) * 150).saturating_sub(began.elapsed()));
+            }
+            Ok(())
+        })?;
+        until("somebody else's traffic is named", SOON, || Ok(traffic(alice)?.pop()))?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_gateway_of_ipv6_that_falls_silent_is_named() -> Result<()> {
+    on_a_dark_lan(["alice", "router"], |[alice, router]| {
+        let (here, there) = (alice.cable().namespace(), router.cable().namespace());
+        sh(&["ip", "-n", there, "addr", "add", "fe80::1/64", "dev", "eth0", "nodad"])?;
+        sh(&["ip", "-n", here, "-4", "route", "flush", "default"])?;
+        sh(&["ip", "-n", here, "-6", "route", "add", "default", "via", "fe80::1", "dev", "eth0"])?;
+        alice.start()?;
+        measured(alice, LEARNT)?;
+
+        let silent = "table netdev lossy { chain in { type filter hook ingress device eth0 priority 0; ip6 saddr fe80::1 drop; }; }";
+        let loss = named(alice, "gateway_loss", || sh(&["ip", "netns", "exec", here, "nft", silent]).map(drop))?;
+
+        ensure!(loss["explanation"].as_str().is_some_and(|text| text.contains("unanswered")), "{loss}");
         Ok(())
     })
 }
