@@ -173,6 +173,15 @@ pub(crate) fn rate(text: &str) -> Result<u64, String> {
     rate.filter(|rate| *rate > 0).ok_or_else(|| "write bytes a second as 500000, 20M or 1G".to_owned())
 }
 
+/// What names a peer.
+pub(crate) const PEER_HELP: &str = "Alias, name or key prefix";
+
+/// What names several.
+pub(crate) const PEERS_HELP: &str = "Aliases, names or key prefixes";
+
+/// What names a transfer.
+pub(crate) const ID_HELP: &str = "As t8; `sharectl transfers` and `sharectl inbox` list them";
+
 /// Reads a time: `90s`, `15m`, `24h`, `7d`, or seconds without a letter.
 pub(crate) fn time(text: &str) -> Result<Duration, String> {
     let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -201,6 +210,18 @@ mod tests {
     #[test]
     fn the_grammar_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_and_every_argument_says_what_it_is() {
+        let (mut commands, mut silent) = (vec![Cli::command()], Vec::new());
+        while let Some(command) = commands.pop() {
+            let unsaid = command.get_arguments().filter(|arg| arg.get_help().is_none()).map(|arg| arg.get_id().as_str());
+            silent.extend(unsaid.map(|arg| format!("{} {arg}", command.get_name())));
+            silent.extend(command.get_about().is_none().then(|| command.get_name().to_owned()));
+            commands.extend(command.get_subcommands().cloned());
+        }
+        assert!(silent.is_empty(), "{silent:?}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use sharekaro_proto::{
 };
 
 use crate::{
+    cli::PEER_HELP,
     ending::End,
     print::{Screen, quantity::rate, table},
 };
@@ -20,6 +21,7 @@ const TURN: Duration = Duration::from_millis(120);
 
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
+    #[arg(help = PEER_HELP)]
     peer: String,
 }
 

@@ -9,6 +9,7 @@ use crate::{cli::Cli, ending::End};
 
 #[derive(Args, Debug)]
 pub(crate) struct Completions {
+    /// Which shell; its manual says where completions belong
     shell: Shell,
 }
 

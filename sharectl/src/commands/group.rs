@@ -11,6 +11,7 @@ use sharekaro_proto::{
 };
 
 use crate::{
+    cli::PEERS_HELP,
     ending::End,
     print::{Screen, table},
 };
@@ -19,12 +20,18 @@ use crate::{
 pub(crate) enum GroupVerb {
     /// Put peers into a group; it is made where it is missing
     Add {
+        /// What it is called, without the @
         name: String,
-        #[arg(required = true)]
+        #[arg(required = true, help = PEERS_HELP)]
         peers: Vec<String>,
     },
     /// Take peers out of a group, or, naming none, end it
-    Remove { name: String, peers: Vec<String> },
+    Remove {
+        /// What it is called, without the @
+        name: String,
+        #[arg(help = PEERS_HELP)]
+        peers: Vec<String>,
+    },
     /// All groups
     List,
 }

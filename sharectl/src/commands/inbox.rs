@@ -17,7 +17,7 @@ use sharekaro_proto::{
 
 use super::open;
 use crate::{
-    cli::transfer_id,
+    cli::{ID_HELP, transfer_id},
     ending::End,
     print::{
         Screen,
@@ -38,7 +38,7 @@ pub(crate) enum InboxVerb {
     List,
     /// Take an offer, or let out what lies in quarantine
     Accept {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
         /// Put it there; the folder is made where it is missing
         #[arg(long, value_name = "DIR")]
@@ -46,7 +46,7 @@ pub(crate) enum InboxVerb {
     },
     /// Do not take an offer, or remove what lies in quarantine
     Decline {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
         /// What the sender is told
         #[arg(long, default_value = "", hide_default_value = true)]
@@ -54,12 +54,12 @@ pub(crate) enum InboxVerb {
     },
     /// Open what came: a file with its program, of several the folder that they lie in
     Open {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
     /// Take back what came, as one step; what was edited since stays, and older files get their names back
     Undo {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
 }

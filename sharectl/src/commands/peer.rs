@@ -13,12 +13,15 @@ use sharekaro_proto::{
 };
 
 use super::peers::card;
-use crate::{ending::End, print::Screen};
+use crate::{cli::PEER_HELP, ending::End, print::Screen};
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum PeerVerb {
     /// Everything about a peer
-    Show { peer: String },
+    Show {
+        #[arg(help = PEER_HELP)]
+        peer: String,
+    },
     /// Reach a device that announcements do not reach
     Add {
         /// HOST, HOST:PORT or [IPV6%INTERFACE]:PORT
@@ -28,15 +31,32 @@ pub(crate) enum PeerVerb {
         alias: Option<String>,
     },
     /// Call a peer something else, on this device only
-    Rename { peer: String, alias: String },
+    Rename {
+        #[arg(help = PEER_HELP)]
+        peer: String,
+        /// What to call it
+        alias: String,
+    },
     /// Let a peer not even connect
-    Block { peer: String },
+    Block {
+        #[arg(help = PEER_HELP)]
+        peer: String,
+    },
     /// Take that back
-    Unblock { peer: String },
+    Unblock {
+        #[arg(help = PEER_HELP)]
+        peer: String,
+    },
     /// Forget a peer and all trust in it
-    Forget { peer: String },
+    Forget {
+        #[arg(help = PEER_HELP)]
+        peer: String,
+    },
     /// Measure the way to a peer and back
-    Ping { peer: String },
+    Ping {
+        #[arg(help = PEER_HELP)]
+        peer: String,
+    },
 }
 
 impl PeerVerb {

@@ -36,7 +36,10 @@ pub(crate) enum PolicyVerb {
     /// Add a rule behind the others; the first rule that fits an offer decides
     Add(Box<AddVerb>),
     /// Remove a rule that was added
-    Remove { name: String },
+    Remove {
+        /// What it is called
+        name: String,
+    },
     /// What would become of an offer, and why
     Test(TestVerb),
     /// What was decided, by rules and by people

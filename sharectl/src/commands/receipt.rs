@@ -15,7 +15,7 @@ use sharekaro_proto::{
 };
 
 use crate::{
-    cli::transfer_id,
+    cli::{ID_HELP, transfer_id},
     ending::End,
     print::{Screen, quantity::size, table},
 };
@@ -27,11 +27,14 @@ const RECEIPT_MAX: u64 = 64 << 20;
 pub(crate) enum ReceiptVerb {
     /// The receipt of a transfer that was delivered (with --json: what `verify` takes)
     Show {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
     /// Whether a receipt in a file is true, whoever it is from
-    Verify { file: PathBuf },
+    Verify {
+        /// As `receipt show --json` wrote it
+        file: PathBuf,
+    },
 }
 
 /// What was found, for programs.

@@ -13,7 +13,7 @@ use sharekaro_proto::{
 };
 
 use crate::{
-    cli::{one_of, rate, transfer_id},
+    cli::{ID_HELP, one_of, rate, transfer_id},
     ending::End,
     print::{
         Screen,
@@ -25,32 +25,32 @@ use crate::{
 pub(crate) enum TransferVerb {
     /// Everything about a transfer
     Show {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
     /// Why it is not faster, from what is measured on the way
     Explain {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
     /// Stop it until somebody resumes it, also over restarts
     Pause {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
     /// Go on with it
     Resume {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
     /// End it
     Cancel {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
     /// Let it take no more than so many bytes a second; the lower limit of both sides counts
     Limit {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
         /// 500000, 20M, or none
         #[arg(value_parser = limit)]
@@ -58,14 +58,15 @@ pub(crate) enum TransferVerb {
     },
     /// Let it go before or after others
     Prio {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
+        /// High goes first, low last
         #[arg(value_parser = one_of(Priority::ALL, Priority::word))]
         priority: Priority,
     },
     /// Try now what waits, or once more what ended
     Retry {
-        #[arg(value_parser = transfer_id)]
+        #[arg(value_parser = transfer_id, help = ID_HELP)]
         id: TransferId,
     },
 }

@@ -10,13 +10,18 @@ use sharekaro_proto::{
     nouns::{text::Shown, trust::Trust},
 };
 
-use crate::{cli::one_of, ending::End, print::Screen};
+use crate::{
+    cli::{PEER_HELP, one_of},
+    ending::End,
+    print::Screen,
+};
 
 /// What a person may choose; the other kinds of trust come from pairing and blocking.
 const MODES: &[Trust] = &[Trust::Ask, Trust::Accept, Trust::Decline];
 
 #[derive(Args, Debug)]
 pub(crate) struct SetTrust {
+    #[arg(help = PEER_HELP)]
     peer: String,
     /// Its files wait for an answer, come in unasked, or are declined
     #[arg(value_parser = one_of(MODES, Trust::word))]

@@ -18,12 +18,16 @@ use crate::{
 #[derive(Subcommand, Debug)]
 pub(crate) enum AnomalyVerb {
     /// Everything about one
-    Explain { id: String },
+    Explain {
+        /// As `sharectl net anomalies` shows it
+        id: String,
+    },
     /// Say what it was, so that it is learnt
     Ack {
         /// This is how it should be: this level, this pause, this device; not more
         #[arg(long, required = true)]
         normal: bool,
+        /// As `sharectl net anomalies` shows it
         id: String,
     },
 }
