@@ -214,7 +214,7 @@ impl Cable {
         sh(&["ip", "-n", &self.switch, "addr", "add", &format!("{gateway}/24"), "dev", "br1"])?;
         sh(&["ip", "-n", &self.switch, "link", "set", "br1", "up"])?;
         sh(&["ip", "-n", &self.switch, "link", "set", &self.port, "master", "br1"])?;
-        self.in_switch(&["sysctl", "-qw", "net.ipv4.ip_forward=1"])?;
+        self.in_switch(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"])?;
         self.settle(address, gateway)
     }
 

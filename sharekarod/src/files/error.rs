@@ -114,11 +114,6 @@ impl Error {
         matches!(self, Self::NoSpace { .. })
     }
 
-    /// Whether it goes on once the destination is there again and may be written to.
-    pub const fn is_destination(&self) -> bool {
-        matches!(self, Self::Gone { .. } | Self::Denied { .. } | Self::Foreign(_))
-    }
-
     /// Whether the peer is to blame.
     pub const fn is_integrity(&self) -> bool {
         matches!(self, Self::Integrity { .. } | Self::OtherContent(_))

@@ -91,15 +91,6 @@ impl Staging {
         Ok(values)
     }
 
-    /// Forgets pieces of a file that is still arriving, so that they come anew.
-    ///
-    /// # Errors
-    /// The disk.
-    pub fn forget_pieces(&self, no: u32, pieces: &[u64]) -> Result<(), Error> {
-        let partial = self.partial(no)?;
-        pieces.iter().try_for_each(|piece| partial.claim(*piece, &Value::default())).map_err(Error::on("forget pieces of entry", no))
-    }
-
     /// Reads a piece that is here, for somebody else who wants it; `None` where it is not here.
     ///
     /// # Errors
