@@ -1,6 +1,6 @@
 //! The network, watched, as a person and a script see it: counters, files, captures. Nobody misbehaves here.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
@@ -90,6 +90,22 @@ fn files_of_others_are_counted_judged_or_refused() -> Result<()> {
         alice.ctl("net replay nowhere.csv").run()?.exits(&[8])?;
         alice.ctl("net replay good.pcap --scores").run()?.exits(&[8])?;
         Ok(())
+    })
+}
+
+#[test]
+fn a_file_whose_reader_is_killed_is_read_no_further() -> Result<()> {
+    on_loopback(["alice"], |[alice]| {
+        // Long enough for any machine: some ten seconds of work, or minutes.
+        let rows: String = (0..300_000_u64).map(|row| format!("2020-01-01 00:00:00,{}\n", row * 7919 % 1000)).collect();
+        fs::write(alice.home().join("long.csv"), format!("timestamp,value\n{rows}"))?;
+        let (look, at_work, at_rest) = (Duration::from_millis(500), 0.05, 0.02);
+
+        let replay = alice.ctl_for_people("net replay long.csv --scores").spawn()?;
+        until("it is judged", 60, || Ok((alice.busy(look)? > at_work).then_some(())))?;
+        replay.signal(Signal::KILL)?;
+
+        until("it is judged no more", 5, || Ok((alice.busy(look)? < at_rest).then_some(())))
     })
 }
 

@@ -27,7 +27,7 @@ const FLOWS_MAX: usize = 65_536;
 /// Addresses in memory.
 const TALKERS_MAX: usize = 65_536;
 /// A stream that does not tell what it holds may be answered by one that did: asked of its first segments only.
-const BEGINNING: u64 = 16;
+const BEGINNING: u64 = 6;
 /// Names that are told where a shorter list is asked for: each is a few bytes, and the one that matters is seldom among
 /// the most frequent.
 const NAMES_TOLD: usize = 200;
