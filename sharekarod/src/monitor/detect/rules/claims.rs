@@ -133,6 +133,20 @@ mod tests {
     }
 
     #[test]
+    fn name_servers_that_somebody_approves_belong_to_the_network_beside_those_before() {
+        let mut rules = settled();
+        let asked = |millis, last| (millis, Event::NameServers(vec![ip(last)]));
+        kinds(&mut rules, [asked(15_000, 1)]);
+        let found = rules.push(&asked(0, 66).1, at(20_000));
+        let super::super::Lesson::Belongs(belonging) = &found[0].lesson else { panic!("{found:?}") };
+
+        rules.accept(belonging);
+
+        assert_eq!(kinds(&mut rules, [asked(25_000, 66), asked(30_000, 1), asked(35_000, 66)]), []);
+        assert_eq!(kinds(&mut rules, [asked(40_000, 99)]), [(AnomalyKind::DnsChanged, Severity::High)]);
+    }
+
+    #[test]
     fn another_network_has_its_own_name_servers() {
         let mut rules = settled();
         kinds(&mut rules, [(15_000, Event::NameServers(vec![ip(1)]))]);

@@ -211,7 +211,7 @@ impl Profiles {
             Belonging::DhcpServer(id, server) => self.change(*id, |profile| {
                 profile.dhcp_servers.insert(*server);
             }),
-            Belonging::NameServers(id, servers) => self.change(*id, |profile| profile.name_servers.clone_from(servers)),
+            Belonging::NameServers(id, servers) => self.change(*id, |profile| profile.name_servers.extend(servers)),
         }
     }
 
