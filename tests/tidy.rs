@@ -12,9 +12,10 @@ use std::{
 use anyhow::{Context, Result, ensure};
 
 /// A room of `sharekarod/src`, what it may use, and why not more.
-const ROOMS: [(&str, &[&str], &str); 16] = [
+const ROOMS: [(&str, &[&str], &str); 17] = [
     ("config", &[], "what the daemon was told knows nothing of what is done with it"),
     ("crash", &[], "a point at which a test ends the process needs nothing"),
+    ("lie", &[], "what a test makes a device say untruly needs nothing"),
     ("words", &[], "words are a plain function of bytes"),
     ("kernel", &[], "a call into the kernel knows nothing of why it is made"),
     ("memory", &["kernel"], "what a program at rest can give back has nothing to do with what it does"),
@@ -27,7 +28,7 @@ const ROOMS: [(&str, &[&str], &str); 16] = [
     ("net", &["identity", "config"], "a session carries what it is given: no policy in net/"),
     (
         "engine",
-        &["net", "files", "store", "identity", "interfaces", "config", "words", "crash"],
+        &["net", "files", "store", "identity", "interfaces", "config", "words", "crash", "lie"],
         "the engine decides; who asks or notices calls it, never the other way",
     ),
     ("monitor", &["engine", "store", "interfaces", "config", "kernel"], "the monitor measures and judges; who shows it asks it"),

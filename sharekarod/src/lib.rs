@@ -10,6 +10,7 @@ pub mod frontends;
 pub mod identity;
 pub mod interfaces;
 mod kernel;
+pub(crate) mod lie;
 pub mod lock;
 pub mod memory;
 pub mod monitor;

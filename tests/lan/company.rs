@@ -1,6 +1,8 @@
 //! One file to several: they help each other, unless they are not to know of each other; who comes late goes on, and who
 //! sent it may leave.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use sharekaro_tests::{Host, MIB, digest, on_a_lan, pair, until};
 
@@ -38,6 +40,50 @@ fn receivers_of_one_send_help_each_other() -> Result<()> {
         ensure!(sent < SIZE * 18 / 10, "the source sent {:.2} copies", sent as f64 / SIZE as f64);
         ensure!(bob.cable().bytes_out()? + carol.cable().bytes_out()? > 2 * TALK, "nobody helped");
         Ok(())
+    })
+}
+
+/// From its next start on the host says that its way to the LAN is a radio: no test machine has one for each host.
+fn is_on_the_radio(host: &Host) -> Result<()> {
+    let devices = host.home().join("radio");
+    std::fs::create_dir_all(devices.join("eth0/wireless"))?;
+    let bound = "mount --bind \"$0\" /sys/class/net && exec \"$@\"";
+    host.behind(&["unshare", "--mount", "--propagation", "slave", "sh", "-c", bound, devices.to_str().context("an odd folder")?]);
+    host.restart()
+}
+
+#[test]
+fn no_piece_crosses_the_air_twice_while_it_is_on_a_wire() -> Result<()> {
+    on_a_lan(["alice", "bob", "carol"], |all| {
+        class(all)?;
+        let [alice, bob, carol] = all;
+        [bob, carol].into_iter().try_for_each(is_on_the_radio)?;
+        [bob, carol].into_iter().try_for_each(|host| alice.sees(host).map(drop))?;
+        let path = alice.file("air.iso", SIZE)?;
+        let before = [bob, carol].map(|host| host.cable().bytes_out());
+
+        alice.ctl("send bob,carol").arg(&path).ok()?;
+
+        for (host, before) in [bob, carol].into_iter().zip(before) {
+            has(host, &path)?;
+            let out = host.cable().bytes_out()? - before?;
+            ensure!(out < SIZE / 10, "{} sent {} KiB through the air", host.name, out >> 10);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_radio_is_named_where_it_is_what_is_slow() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        is_on_the_radio(bob)?;
+        alice.cable().shape("30mbit")?;
+        alice.sees(bob)?;
+        let job = alice.ctl("send bob --detach").arg(alice.file("slow", 200 * MIB)?).ok()?.last()?;
+        let id = job["id"].as_str().context("a transfer without an id")?;
+
+        until("the radio is named", 30, || Ok((alice.ctl("transfer explain").arg(id).ok()?.last()?["bottleneck"] == "wifi").then_some(())))
     })
 }
 
@@ -105,6 +151,52 @@ fn the_source_leaves_when_others_have_all_of_it() -> Result<()> {
     })
 }
 
+/// What a receiver of this one transfer says of whom its pieces came from: of each name, pieces and wrong ones.
+fn holders(host: &Host) -> Result<BTreeMap<String, (u64, u64)>> {
+    let listed = host.ctl("transfers").ok()?.last()?;
+    let shown = host.ctl("transfer show").arg(listed["transfers"][0]["id"].as_str().context("no transfer")?).ok()?.last()?;
+    let all = shown["holders"].as_array().with_context(|| format!("no holders: {shown}"))?.iter();
+    Ok(all.filter_map(|it| Some((it["peer"].as_str()?.to_owned(), (it["pieces"].as_u64()?, it["wrong"].as_u64()?)))).collect())
+}
+
+#[test]
+fn who_gives_wrong_pieces_is_named_and_dropped_and_they_come_from_others() -> Result<()> {
+    on_a_lan(["alice", "bob", "carol"], |all| {
+        class(all)?;
+        let [alice, bob, carol] = all;
+        carol.lies();
+        carol.restart()?;
+        bob.kill()?;
+        alice.sees(carol)?;
+        let path = alice.file("truth.iso", SIZE)?;
+
+        let sent = alice.ctl("send bob,carol --detach").arg(&path).ok()?.last()?;
+        has(carol, &path)?;
+        bob.start()?; // who has all of it is the one who lies
+
+        has(bob, &path)?;
+        let to_bob = sent["transfers"][0]["id"].as_str().context("no id")?;
+        let told = alice.transfer_is(to_bob, &["done"], 20)?;
+        // carol was dropped after what had been asked of her at once
+        let at_bob = bob.ctl("transfers").ok()?.last()?;
+        let seen = holders(bob)?;
+        let (pieces, wrong): (Vec<u64>, Vec<u64>) = seen.values().copied().unzip();
+        ensure!(wrong.iter().filter(|it| **it > 0).count() == 1 && wrong.iter().sum::<u64>() <= 4, "{seen:?}");
+        ensure!(seen.values().any(|(pieces, wrong)| *pieces == 0 && *wrong > 0), "a liar's piece was kept: {seen:?}");
+        ensure!(pieces.iter().sum::<u64>() == SIZE / MIB, "{seen:?} of {at_bob}");
+        let liar = told["holders"].as_array().context("no holders")?.iter().find(|it| it["wrong"].as_u64() > Some(0));
+        ensure!(liar.is_some_and(|it| it["peer"] == "carol"), "the sender knows of no liar: {told}");
+        let warned = bob.ctl("status").ok()?.last()?;
+        ensure!(warned["warnings"].as_array().is_some_and(|all| all.iter().any(|it| it["code"] == "wrong_piece")), "{warned}");
+        let shown = bob.ctl_for_people("transfer show").arg(at_bob["transfers"][0]["id"].as_str().context("no id")?).ok()?;
+        ensure!(shown.out.contains("wrong, so it is not asked any more"), "{}", shown.out);
+
+        bob.restart()?;
+        ensure!(holders(bob)? == seen, "forgotten over a restart: {:?}", holders(bob)?);
+        Ok(())
+    })
+}
+
 #[test]
 fn what_was_there_is_not_sent_again_after_both_restarted() -> Result<()> {
     on_a_lan(["alice", "bob"], |[alice, bob]| {
@@ -122,6 +214,30 @@ fn what_was_there_is_not_sent_again_after_both_restarted() -> Result<()> {
 
         let wire = bob.cable().bytes_in()? - before;
         ensure!(wire < TALK && done["bytes_reused"] == SIZE, "{} KiB on the wire: {done}", wire >> 10);
+        Ok(())
+    })
+}
+
+#[test]
+fn an_older_file_gives_its_parts_after_both_restarted() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        alice.cable().shape("100mbit")?;
+        let path = alice.file("older.iso", SIZE)?;
+        alice.ctl("send bob").arg(&path).ok()?;
+        alice.restart()?;
+        bob.restart()?;
+        alice.sees(bob)?;
+        let older = std::fs::read(&path)?;
+        std::fs::write(&path, [&b"!"[..], &older].concat())?;
+        let before = bob.cable().bytes_in()?;
+
+        alice.ctl("send bob --conflict overwrite").arg(&path).ok()?;
+
+        let wire = bob.cable().bytes_in()? - before;
+        ensure!(wire < SIZE / 50 + TALK, "{} KiB on the wire", wire >> 10);
+        let there = bob.inbox()?.join("older.iso");
+        ensure!(digest(&there)? == digest(&path)?, "other bytes arrived");
         Ok(())
     })
 }

@@ -37,6 +37,9 @@ const STOP: Duration = Duration::from_secs(20);
 /// Names the point at which a daemon that was built for it kills itself.
 const CRASH_AT: &str = "SHAREKARO_CRASH_AT";
 
+/// Names what a daemon that was built for it says untruly.
+const LIES: &str = "SHAREKARO_LIES";
+
 /// A host of a scene.
 pub struct Host {
     /// What it is called, also by its daemon.
@@ -134,7 +137,7 @@ impl Host {
     /// # Errors
     /// It is not built.
     pub fn daemon_command(&self) -> Result<Command> {
-        let armed = lock(&self.environment).contains_key(CRASH_AT);
+        let armed = [CRASH_AT, LIES].iter().any(|key| lock(&self.environment).contains_key(*key));
         let daemon = if armed { crashing_daemon()? } else { program("sharekarod")? };
         let mut command = Command::new("env");
         if let Some(cable) = &self.cable {
@@ -155,6 +158,11 @@ impl Host {
             Some(point) => self.set(CRASH_AT, point),
             None => drop(lock(&self.environment).remove(CRASH_AT)),
         }
+    }
+
+    /// The daemon spoils every piece that another receiver asks it for, once it is started again.
+    pub fn lies(&self) {
+        self.set(LIES, "pieces");
     }
 
     /// Waits until the daemon has killed itself.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use sharekaro_proto::{
-    control::transfer::Transfer,
+    control::transfer::{Holder, Transfer},
     nouns::{
         text::Shown,
         transfer::{Direction, TransferState},
@@ -40,6 +40,10 @@ pub(crate) fn progress(transfer: &Transfer) -> String {
     if transfer.files_total > 1 {
         parts.push(format!("{} of {} files", transfer.files_done, transfer.files_total));
     }
+    let helped = transfer.holders.iter().filter(|holder| !holder.sender).fold(0, |sum: u64, holder| sum.saturating_add(holder.bytes));
+    if helped > 0 {
+        parts.push(format!("{} from other receivers", size(helped)));
+    }
     parts.join(", ")
 }
 
@@ -66,6 +70,16 @@ pub(crate) fn line(transfer: &Transfer) -> String {
     format!("{} {} {}: {}{moving}", transfer.id, way(transfer), what(transfer), standing(transfer))
 }
 
+/// `24 from alice, 24.0 MiB`; of a liar also that it was dropped.
+fn gave(holder: &Holder, direction: Direction) -> String {
+    let peer = if holder.sender && direction == Direction::Out { "this device".to_owned() } else { Shown(&holder.peer).to_string() };
+    let lied = match holder.wrong {
+        0 => String::new(),
+        wrong => format!("; {} wrong, so it is not asked any more", count(wrong, "piece")),
+    };
+    format!("{} from {peer}, {}{lied}", holder.pieces, size(holder.bytes))
+}
+
 /// Everything about it.
 pub(crate) fn card(transfer: &Transfer, now: Timestamp) -> String {
     let mut rows = vec![
@@ -78,6 +92,7 @@ pub(crate) fn card(transfer: &Transfer, now: Timestamp) -> String {
     if transfer.bytes_reused > 0 {
         rows.push(("reused", size(transfer.bytes_reused)));
     }
+    rows.extend(transfer.holders.iter().map(|holder| ("pieces", gave(holder, transfer.direction))));
     if let Some(limit) = transfer.limit {
         rows.push(("limit", rate(limit)));
     }
@@ -142,6 +157,7 @@ pub(crate) mod tests {
             error: None,
             paths: vec!["/home/alice/report.pdf".into()],
             skipped: Vec::new(),
+            holders: Vec::new(),
             limit: None,
             priority: Priority::Normal,
             note: String::new(),
@@ -168,6 +184,28 @@ pub(crate) mod tests {
         for text in [card(&transfer, now), list(&[transfer.clone()], now)] {
             assert!(text.lines().all(|line| !line.chars().any(is_obeyed) && !line.starts_with("fake")), "{text:?}");
         }
+    }
+
+    #[test]
+    fn who_helped_is_said_and_who_lied() {
+        let mut transfer = transfer(1, TransferState::Active);
+        let holder = |peer: &str, sender, pieces: u64, wrong| Holder {
+            peer: peer.into(),
+            peer_id: DeviceId::from_bytes([2; 32]),
+            sender,
+            pieces,
+            bytes: pieces << 20,
+            wrong,
+        };
+        transfer.holders = vec![holder("me", true, 20, 0), holder("carol", false, 12, 0), holder("dave\u{1b}[2J", false, 0, 2)];
+
+        let text = card(&transfer, Timestamp::UNIX_EPOCH);
+
+        assert!(progress(&transfer).ends_with("12.0 MiB from other receivers"), "{}", progress(&transfer));
+        for said in ["20 from this device, 20.0 MiB", "12 from carol, 12.0 MiB", "2 pieces wrong, so it is not asked any more"] {
+            assert!(text.contains(said), "no {said:?} in {text}");
+        }
+        assert!(text.lines().all(|line| !line.chars().any(is_obeyed)));
     }
 
     #[test]

@@ -199,6 +199,10 @@ pub struct Transfer {
     pub paths: Vec<String>,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// Whom the pieces came from, where several receive the same and help each other; those of small files, which come
+    /// in packs from the sender, are not counted. Empty otherwise.
+    #[serde(default)]
+    pub holders: Vec<Holder>,
     /// Bytes a second that are allowed here.
     pub limit: Option<u64>,
     /// Which goes first.
@@ -214,6 +218,24 @@ pub struct Transfer {
     /// When it ends by itself if nothing happens.
     #[schema(value_type = Option<String>)]
     pub expires_at: Option<Timestamp>,
+}
+
+/// Who gave pieces to a receiver, as that receiver counts: who helped, and who lied.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize, ToSchema)]
+pub struct Holder {
+    /// Our name for it.
+    pub peer: String,
+    /// Its id.
+    #[schema(value_type = String)]
+    pub peer_id: DeviceId,
+    /// Whether it is the sender of the transfer itself.
+    pub sender: bool,
+    /// Pieces of at most one MiB that were verified and kept.
+    pub pieces: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Pieces that were not what they had to be. After the first it is not asked again for this transfer.
+    pub wrong: u64,
 }
 
 /// Something that was left out.

@@ -101,6 +101,26 @@ pub struct Progress {
     /// What its receiver measures, while it moves.
     #[prost(message, optional, tag = "8")]
     pub figures: Option<Figures>,
+    /// Whom its pieces came from, where others help.
+    #[prost(message, repeated, tag = "9")]
+    pub given: Vec<Given>,
+}
+
+/// What one holder gave to a receiver.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct Given {
+    /// `DeviceId`.
+    #[prost(bytes = "vec", tag = "1")]
+    pub device: Vec<u8>,
+    /// Pieces that were verified and kept.
+    #[prost(uint64, tag = "2")]
+    pub pieces: u64,
+    /// Their bytes.
+    #[prost(uint64, tag = "3")]
+    pub bytes: u64,
+    /// Pieces that were none.
+    #[prost(uint64, tag = "4")]
+    pub wrong: u64,
 }
 
 /// What one side measures of a transfer: how many of its requests are where on average, in thousandths of a request.

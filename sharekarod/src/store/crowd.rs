@@ -19,6 +19,21 @@ pub struct Crowd {
     pub members: Vec<Member>,
 }
 
+/// What one device gave of a transfer that several get.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Given {
+    /// Who.
+    pub device: DeviceId,
+    /// Whether it is the sender itself.
+    pub sender: bool,
+    /// Pieces that were verified and kept.
+    pub pieces: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Pieces that were none.
+    pub wrong: u64,
+}
+
 /// A device that gets the same content.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct Member {

@@ -7,7 +7,7 @@ use sharekaro_proto::{
     nouns::transfer::{Conflict, Direction, Priority, SkipReason, TransferState},
 };
 
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Given};
 
 /// So many of the things that were left out are named; the others are counted.
 pub const SKIPPED_NAMED_MAX: usize = 10_000;
@@ -67,6 +67,9 @@ pub struct Record {
     /// Who else gets the same content.
     #[serde(default)]
     pub crowd: Option<Crowd>,
+    /// Whom the pieces came from, counted while others help; what a crash took from the count is missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given: Vec<Given>,
     /// What was left out.
     pub skipped: Vec<Skipped>,
     /// What was left out of what was received, by number; for the sender.

@@ -331,6 +331,7 @@ mod tests {
             error: None,
             paths: vec![],
             skipped: vec![],
+            holders: vec![],
             limit: None,
             priority: Priority::Normal,
             note: "look <b>here</b>".into(),

@@ -212,6 +212,7 @@ impl Engine {
             destination: None,
             staging: None,
             crowd: offer.crowd.clone().and_then(|crowd| Crowd::from_offer(crowd, self.id())),
+            given: Vec::new(),
             skipped: Vec::new(),
             skipped_entries: Vec::new(),
             limit_here: None,

@@ -128,7 +128,7 @@ async fn offer(engine: &Engine, session: &Session, id: TransferId, source: &Sour
     match (reply.status(), reply.kind) {
         (Status::Ok, Some(reply::Kind::Progress(told))) => {
             let standing = told.standing();
-            engine.note_transfer(id, |row| progress::apply(row, &told)).await;
+            engine.note_transfer(id, |row| progress::apply(row, &told, engine.id())).await;
             tracing::info!(%id, peer = %engine.label(record.peer), ?standing, "offered");
             Ok(())
         }

@@ -1,12 +1,16 @@
 //! How far a transfer is: the receiver knows and tells, the sender believes only that.
 
 use sharekaro_proto::{
-    ErrorBody, ErrorCode, TransferId, TransferKey,
+    DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
     nouns::transfer::{Direction, Phase, TransferState},
-    wire::{Note, Progress, Standing, Trouble, note},
+    wire::{self, Note, Progress, Standing, Trouble, note},
 };
 
-use super::{record::Record, table::Row};
+use super::{
+    crowd::{Given, HOLDERS_MAX},
+    record::Record,
+    table::Row,
+};
 use crate::{
     engine::Engine,
     net::Session,
@@ -71,9 +75,10 @@ impl Engine {
         if progress.figures.is_some() && before.is_some_and(|state| !state.ended()) {
             self.inner.jobs.of(id).gauge.heard(progress.figures);
         }
+        let own = self.id();
         self.update(|state| {
             if let Some(row) = state.transfers.edit(id) {
-                apply(row, &progress);
+                apply(row, &progress, own);
             }
         });
         let after = self.record(id);
@@ -101,8 +106,18 @@ pub fn progress_of(row: &Row) -> Progress {
         files_done: record.files_done,
         phase: row.phase.word().to_owned(),
         figures: None, // told while it runs, see `tell_progress`
+        given: record.given.iter().map(told_given).collect(),
         trouble: record.error.as_ref().map(|e| Trouble { code: e.code.word().to_owned(), message: e.message.clone() }),
     }
+}
+
+fn told_given(given: &Given) -> wire::Given {
+    wire::Given { device: given.device.as_bytes().to_vec(), pieces: given.pieces, bytes: given.bytes, wrong: given.wrong }
+}
+
+fn heard_given(told: &wire::Given, own: DeviceId) -> Option<Given> {
+    let device = DeviceId::from_bytes(told.device.as_slice().try_into().ok()?);
+    Some(Given { device, sender: device == own, pieces: told.pieces, bytes: told.bytes, wrong: told.wrong })
 }
 
 fn standing(record: &Record) -> Standing {
@@ -121,13 +136,16 @@ fn standing(record: &Record) -> Standing {
 }
 
 /// Makes the sender's row say what the receiver told. An end stays; "done" waits for the receipt.
-pub fn apply(row: &mut Row, progress: &Progress) {
+pub fn apply(row: &mut Row, progress: &Progress, own: DeviceId) {
     if row.record.state.ended() {
         return;
     }
     let phase = Phase::from_word(&progress.phase).unwrap_or(Phase::Transferring);
     let paused = progress.standing() == Standing::Paused;
     row.record.paused_there = paused;
+    if row.record.crowd.is_some() {
+        row.record.given = progress.given.iter().take(HOLDERS_MAX).filter_map(|given| heard_given(given, own)).collect();
+    }
     row.confirmed(progress.bytes_confirmed, progress.bytes_reused, progress.files_done);
     match progress.standing() {
         Standing::Asked => row.enter(TransferState::Offered, Phase::Asking),
@@ -168,7 +186,9 @@ fn reason(progress: &Progress, code: ErrorCode, otherwise: &str) -> ErrorBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::transfers::table::tests::record;
+    use crate::engine::transfers::{crowd::Crowd, table::tests::record};
+
+    const OWN: DeviceId = DeviceId::from_bytes([9; 32]);
 
     fn told(standing: Standing, bytes: u64) -> Progress {
         Progress { standing: standing.into(), bytes_confirmed: bytes, ..Progress::default() }
@@ -178,7 +198,7 @@ mod tests {
     fn an_end_is_never_undone_by_a_late_note() {
         let mut row = Row::of(record(1, TransferState::Cancelled));
 
-        apply(&mut row, &told(Standing::Active, 500));
+        apply(&mut row, &told(Standing::Active, 500), OWN);
 
         assert_eq!((row.record.state, row.record.bytes_confirmed), (TransferState::Cancelled, 0));
     }
@@ -187,7 +207,7 @@ mod tests {
     fn that_all_is_stored_is_believed_only_with_the_receipt() {
         let mut row = Row::of(record(1, TransferState::Active));
 
-        apply(&mut row, &told(Standing::Done, 1_000));
+        apply(&mut row, &told(Standing::Done, 1_000), OWN);
 
         assert_eq!((row.record.state, row.phase), (TransferState::Active, Phase::Storing));
     }
@@ -197,7 +217,7 @@ mod tests {
         let mut row = Row::of(record(1, TransferState::Active));
         let trouble = Some(Trouble { code: "no_space".into(), message: "no room".into() });
 
-        apply(&mut row, &Progress { trouble, ..told(Standing::Waiting, 5) });
+        apply(&mut row, &Progress { trouble, ..told(Standing::Waiting, 5) }, OWN);
 
         assert_eq!(row.record.state, TransferState::Waiting);
         assert_eq!(row.record.error.as_ref().map(|e| (e.code, e.message.as_str())), Some((ErrorCode::NoSpace, "no room")));
@@ -208,8 +228,24 @@ mod tests {
         let mut row = Row::of(record(1, TransferState::Active));
         row.record.paused_here = true;
 
-        apply(&mut row, &told(Standing::Active, 5));
+        apply(&mut row, &told(Standing::Active, 5), OWN);
 
         assert_eq!(row.record.state, TransferState::Paused);
+    }
+
+    #[test]
+    fn whom_the_pieces_came_from_is_told_where_several_receive_the_same() {
+        let given = |device: u8, wrong| wire::Given { device: vec![device; 32], pieces: 3, bytes: 3 << 20, wrong };
+        let odd = wire::Given { device: vec![1; 31], ..given(1, 0) };
+        let progress = Progress { given: vec![given(9, 0), given(2, 1), odd], ..told(Standing::Active, 5) };
+        let (mut alone, mut row) = (Row::of(record(1, TransferState::Active)), Row::of(record(2, TransferState::Active)));
+        row.record.crowd = Some(Crowd::fresh());
+
+        apply(&mut row, &progress, OWN);
+        apply(&mut alone, &progress, OWN);
+
+        let heard: Vec<_> = row.record.given.iter().map(|it| (it.device == OWN, it.sender, it.pieces, it.wrong)).collect();
+        assert_eq!(heard, [(true, true, 3, 0), (false, false, 3, 1)]);
+        assert!(alone.record.given.is_empty());
     }
 }

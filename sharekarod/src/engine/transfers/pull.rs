@@ -168,7 +168,7 @@ pub async fn prepare(engine: &Engine, session: Option<&Session>, record: &Record
             reused: record.bytes_reused.into(),
             ..Counters::default()
         }),
-        share: helped.map(|crowd| engine.inner.jobs.shares.of(record.id, crowd)),
+        share: helped.map(|crowd| engine.inner.jobs.shares.of(record, crowd)),
         room: Arc::new(room),
     })
 }
@@ -341,6 +341,7 @@ pub fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {
     engine.update(|state| {
         if let Some(row) = state.transfers.edit(id) {
             row.phase = Phase::Transferring;
+            row.record.given = given.unwrap_or(std::mem::take(&mut row.record.given));
             row.confirmed(bytes, reused, files);
         }
     });

@@ -195,6 +195,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         destination: None,
         staging: None,
         crowd: None,
+        given: Vec::new(),
         skipped: Vec::new(),
         skipped_entries: Vec::new(),
         limit_here: send.limit,

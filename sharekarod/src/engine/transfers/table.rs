@@ -7,7 +7,10 @@ use std::{
 
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
-    control::{event::Fact, transfer::Transfer},
+    control::{
+        event::Fact,
+        transfer::{Holder, Transfer},
+    },
     nouns::{
         text::lossless,
         transfer::{Direction, Phase, TransferState},
@@ -15,7 +18,7 @@ use sharekaro_proto::{
 };
 use tokio::time::Instant;
 
-use super::record::Record;
+use super::{crowd::Given, record::Record};
 use crate::engine::{clock, peers::table::PeerTable};
 
 /// Transfers that ended and are still listed; the database has all of them.
@@ -189,6 +192,7 @@ impl Row {
             error: record.error.clone(),
             paths: paths.iter().map(|path| lossless(path.0.as_os_str().as_encoded_bytes())).collect(),
             skipped: record.skipped.iter().take(SKIPPED_SHOWN).cloned().collect(),
+            holders: record.given.iter().map(|given| holder(given, peers)).collect(),
             limit: record.limit(),
             priority: record.priority,
             note: record.note.clone(),
@@ -197,6 +201,11 @@ impl Row {
             expires_at: record.expires_ms.filter(|_| !record.state.ended()).map(clock::timestamp),
         }
     }
+}
+
+fn holder(given: &Given, peers: &PeerTable) -> Holder {
+    let Given { device, sender, pieces, bytes, wrong } = *given;
+    Holder { peer: peers.label(&device), peer_id: device, sender, pieces, bytes, wrong }
 }
 
 /// There is no such transfer.
@@ -234,6 +243,7 @@ pub(crate) mod tests {
             destination: None,
             staging: None,
             crowd: None,
+            given: Vec::new(),
             skipped: Vec::new(),
             skipped_entries: Vec::new(),
             limit_here: None,

@@ -33,7 +33,7 @@ const QUIET: Duration = Duration::from_secs(3);
 /// The disk; `Lost` where too little is known to go on.
 pub async fn without_source(engine: &Engine, record: &Record) -> Result<(), Stop> {
     let Some(crowd) = &record.crowd else { return Err(Stop::Lost) };
-    let share = engine.inner.jobs.shares.of(record.id, crowd);
+    let share = engine.inner.jobs.shares.of(record, crowd);
     let fetch = pull::prepare(engine, None, record).await?;
     tokio::select! {
         done = gather_all(&fetch, &share) => done?,

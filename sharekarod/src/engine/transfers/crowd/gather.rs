@@ -209,7 +209,6 @@ impl Gather {
     /// Takes in what the others have.
     fn listen(&mut self) {
         let told = self.share.file(&self.content, |file| file.told.clone()).unwrap_or_default();
-        let liars = self.share.members(|it| it.liars.clone());
         self.resting.retain(|(_, until)| *until > Instant::now());
         for id in self.table.helpers() {
             self.table.left(&id);
@@ -217,7 +216,7 @@ impl Gather {
         for (id, has) in told {
             let rests = self.resting.iter().any(|(it, _)| *it == id);
             match self.fetch.engine.open_session(&id) {
-                Some(session) if !rests && !liars.contains(&id) => self.table.holds(id, session.hello().wireless, &has),
+                Some(session) if !rests && !self.share.is_liar(&id) => self.table.holds(id, session.hello().wireless, &has),
                 _ => {}
             }
         }
@@ -275,15 +274,17 @@ impl Gather {
         match (outcome?, helper) {
             (Outcome::Came(piece), _) => {
                 if self.table.came(piece) {
+                    let bytes = piece_len(piece, self.size).unwrap_or(0) as u64;
                     self.fresh.set(piece);
                     self.share.file(&self.content, |file| file.have.set(piece));
-                    self.fetch.counters.bytes.fetch_add(piece_len(piece, self.size).unwrap_or(0) as u64, Ordering::Relaxed);
+                    self.share.came_from(helper.map(|(id, _)| id), bytes);
+                    self.fetch.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
                 }
             }
             (Outcome::Lost(reason), _) => {
                 return self.give_up(reason).await;
             }
-            (Outcome::Lied, Some((id, piece))) => self.name_liar(id, piece),
+            (Outcome::Lied, Some((id, piece))) => self.name_liar(id, piece).await,
             // the source's file is another one than it was when it was hashed
             (Outcome::Lied, None) => {
                 return self.give_up(SkipReason::Changed).await;
@@ -307,9 +308,11 @@ impl Gather {
         fetch::skip(&self.fetch, self.no, reason).await.map(|()| false)
     }
 
-    fn name_liar(&mut self, id: DeviceId, piece: u64) {
+    async fn name_liar(&mut self, id: DeviceId, piece: u64) {
         self.table.lied(id);
-        self.share.members(|it| it.liars.insert(id));
+        self.share.lied(id);
+        let given = self.share.given();
+        self.fetch.engine.note_transfer(self.share.transfer, |row| row.record.given.clone_from(&given)).await; // also over a restart
         let name = self.fetch.engine.label(id);
         let message = format!("{name} (k:{}) gave a wrong piece {piece} of entry {} of a shared transfer", id.short(), self.no);
         self.fetch.engine.warn("wrong_piece", message, "the piece came from elsewhere; that device is not asked again for this transfer");
@@ -329,7 +332,11 @@ async fn one(fetch: &Fetch, session: &Session, file: File, ask: &Ask, asked: Pie
     let File { no, size, layer, open } = file;
     let of_source = !matches!(ask, Ask::Piece(Giver::Helper(_), _));
     let _room = fetch.engine.inner.jobs.in_flight.acquire().await; // for its bytes in memory
+    let gauge = &fetch.counters.gauge;
+    let held = gauge.visit(|gauge| &gauge.held);
     fetch.engine.inner.jobs.download.pass(crate::files::PIECE_BYTES).await;
+    drop(held);
+    let asked_for = gauge.visit(|gauge| &gauge.asked);
     let patience = if of_source { SOURCE_PATIENCE } else { PATIENCE };
     let request = net::Ask::new(Request { kind: Some(request::Kind::Piece(asked)) }).patience(patience);
     let (reply, mut body) = match session.request(request).await {
@@ -369,7 +376,8 @@ async fn one(fetch: &Fetch, session: &Session, file: File, ask: &Ask, asked: Pie
             Err(_) => return Ok(Outcome::Failed),
         }
     };
-    let staging = Arc::clone(&fetch.staging);
+    drop(asked_for);
+    let (staging, _writing) = (Arc::clone(&fetch.staging), gauge.visit(|gauge| &gauge.writing));
     blocking(move || {
         let open = open.read().unwrap_or_else(PoisonError::into_inner);
         match open.then(|| staging.write_piece(no, piece, &bytes, &value)) {

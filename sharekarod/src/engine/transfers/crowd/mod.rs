@@ -27,11 +27,14 @@ pub use self::{
     source::Shared,
 };
 use super::{plan::SMALL_MAX, record::Record};
-pub use crate::store::crowd::{Crowd, Member, Pass};
+pub use crate::store::crowd::{Crowd, Given, Member, Pass};
 use crate::{engine::Engine, files::Item};
 
 /// The most members that are told of; more receivers make several crowds.
 const MEMBERS_MAX: usize = 64;
+
+/// Devices of a crowd with its sender: so many give something at most.
+pub const HOLDERS_MAX: usize = MEMBERS_MAX + 1;
 
 /// Addresses told of each member: cable and radio, IPv4 and IPv6.
 const ADDRESSES_MAX: usize = 8;

@@ -2,8 +2,6 @@
 
 use std::path::PathBuf;
 
-use sharekaro_proto::TransferId;
-
 use super::Member;
 use crate::{
     engine::{
@@ -29,11 +27,11 @@ impl Engine {
     }
 
     /// The big files that a transfer placed, by content.
-    pub(super) fn placed_files(&self, record: &Record) -> (TransferId, Vec<(Value, u64, PathBuf)>) {
+    pub(super) fn placed_files(&self, record: &Record) -> Vec<(Value, u64, PathBuf)> {
         let destination = self.destination(record);
         let path = pull::listing_path(self, record);
         let listed = read_listing(&path).into_iter().flatten().flatten().filter(|it| it.size > SMALL_MAX);
         let placed = listed.filter_map(|it| Some((Value::try_from(it.content.as_slice()).ok()?, it.size, destination.join(it.path()))));
-        (record.id, placed.take(PLACED_MAX).collect())
+        placed.take(PLACED_MAX).collect()
     }
 }

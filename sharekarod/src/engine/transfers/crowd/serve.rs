@@ -18,6 +18,7 @@ use super::{
 use crate::{
     engine::{Engine, peers::serve::Answer, transfers::record::Record},
     files::{Piece, Value, is_zero, piece_range, piece_value},
+    lie,
     net::Session,
 };
 
@@ -42,7 +43,8 @@ impl Engine {
         let Some(Some((piece, size, held))) = found else { return Answer::no(Status::NotFound, "that piece is not here") };
         let began = Instant::now();
         let answer = match tokio::task::spawn_blocking(move || read(&held, piece, size)).await {
-            Ok(Some(read)) => {
+            Ok(Some(mut read)) => {
+                lie::spoil(&mut read.bytes);
                 let head = PieceHead {
                     piece: piece as u32, // at most 4 Mi pieces
                     value: read.value.to_vec(),
@@ -112,10 +114,10 @@ impl Engine {
             return Some(share);
         }
         let crowd = record.crowd.as_ref().filter(|_| record.state == TransferState::Done)?;
-        let (engine, record) = (self.clone(), record.clone());
-        let placed = tokio::task::spawn_blocking(move || engine.placed_files(&record)).await.ok()?;
-        let share = self.inner.jobs.shares.of(placed.0, crowd);
-        for (content, size, path) in placed.1 {
+        let (engine, of) = (self.clone(), record.clone());
+        let placed = tokio::task::spawn_blocking(move || engine.placed_files(&of)).await.ok()?;
+        let share = self.inner.jobs.shares.of(record, crowd);
+        for (content, size, path) in placed {
             share.put(content, size, Held::Placed(path), Bits::all(crate::files::piece_count(size)));
         }
         Some(share)

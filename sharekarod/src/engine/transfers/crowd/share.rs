@@ -12,8 +12,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Crowd, bits::Bits};
-use crate::files::{Staging, Value};
+use super::{Crowd, Given, bits::Bits};
+use crate::{
+    engine::transfers::record::Record,
+    files::{Staging, Value},
+};
 
 /// Files gathered at once: the next one's start overlaps the end of the last.
 const FILES_AT_ONCE: usize = 2;
@@ -43,9 +46,13 @@ pub struct FileShare {
 
 /// What we share of one transfer.
 pub struct Share {
+    /// Which.
+    pub transfer: TransferId,
     crowd: Mutex<Arc<Crowd>>,
     files: Mutex<HashMap<Value, FileShare>>,
     members: Mutex<Members>,
+    sender: DeviceId,
+    given: Mutex<Vec<Given>>,
     news: watch::Sender<u64>,
     /// Bounds the files gathered at once.
     pub gathering: Arc<Semaphore>,
@@ -54,8 +61,6 @@ pub struct Share {
 /// What is known of the members, beside what they have.
 #[derive(Default)]
 pub struct Members {
-    /// Who gave a piece that was none.
-    pub liars: BTreeSet<DeviceId>,
     /// Of whom it was asked, over which session, what he has of a file.
     pub greeted: BTreeSet<(Value, u64)>,
     /// When each was last dialled.
@@ -63,11 +68,14 @@ pub struct Members {
 }
 
 impl Share {
-    fn new(crowd: Crowd) -> Self {
+    fn new(record: &Record, crowd: Crowd) -> Self {
         Self {
+            transfer: record.id,
             crowd: Mutex::new(Arc::new(crowd)),
             files: Mutex::default(),
             members: Mutex::default(),
+            sender: record.peer,
+            given: Mutex::new(record.given.clone()),
             news: watch::channel(0).0,
             gathering: Arc::new(Semaphore::new(FILES_AT_ONCE)),
         }
@@ -101,6 +109,38 @@ impl Share {
         with(&mut self.members.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Whom what came from, so far.
+    pub fn given(&self) -> Vec<Given> {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// A piece came from a helper, or from the sender, and was kept.
+    pub fn came_from(&self, helper: Option<DeviceId>, bytes: u64) {
+        self.count(helper.unwrap_or(self.sender), |given| (given.pieces, given.bytes) = (given.pieces + 1, given.bytes + bytes));
+    }
+
+    /// What this helper gave was no piece.
+    pub fn lied(&self, helper: DeviceId) {
+        self.count(helper, |given| given.wrong += 1);
+    }
+
+    fn count(&self, device: DeviceId, with: impl FnOnce(&mut Given)) {
+        let mut all = self.given.lock().unwrap_or_else(PoisonError::into_inner);
+        match all.iter_mut().find(|given| given.device == device) {
+            Some(given) => with(given),
+            None => {
+                let mut given = Given { device, sender: device == self.sender, pieces: 0, bytes: 0, wrong: 0 };
+                with(&mut given);
+                all.push(given);
+            }
+        }
+    }
+
+    /// Whether it gave a piece that was none: nothing is asked of it any more.
+    pub fn is_liar(&self, device: &DeviceId) -> bool {
+        self.given.lock().unwrap_or_else(PoisonError::into_inner).iter().any(|given| given.device == *device && given.wrong > 0)
+    }
+
     /// Somebody has more than before.
     pub fn tell(&self) {
         self.news.send_modify(|count| *count += 1);
@@ -122,9 +162,9 @@ pub struct Shares(Mutex<HashMap<TransferId, Arc<Share>>>);
 
 impl Shares {
     /// What is shared of a transfer, begun where it is not yet, with who is in the crowd now.
-    pub fn of(&self, id: TransferId, crowd: &Crowd) -> Arc<Share> {
+    pub fn of(&self, record: &Record, crowd: &Crowd) -> Arc<Share> {
         let mut shares = self.lock();
-        let share = shares.entry(id).or_insert_with(|| Arc::new(Share::new(crowd.clone())));
+        let share = shares.entry(record.id).or_insert_with(|| Arc::new(Share::new(record, crowd.clone())));
         *share.crowd.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(crowd.clone());
         Arc::clone(share)
     }
