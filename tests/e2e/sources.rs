@@ -5,6 +5,7 @@ use std::{
     io::{Seek, SeekFrom, Write},
     os::unix::fs::{FileExt, MetadataExt},
     path::Path,
+    process::{Command, Stdio},
     sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, SystemTime},
@@ -12,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use sharekaro_tests::{Host, MIB, digest, digest_of, on_loopback, pair, sh, until};
+use sharekaro_tests::{Host, MIB, digest, digest_of, on_loopback, pair, rounds, sh, until};
 
 /// Slow enough that something can happen on the way.
 const SLOW: &str = "--limit 12M";
@@ -82,6 +83,95 @@ fn a_file_that_is_rewritten_all_the_time_is_never_stored_as_a_mix() -> Result<()
         })?;
 
         one_of(bob, &ended, &states)
+    })
+}
+
+/// Sends a file again and again while somebody writes all of it with one call, several times a second.
+fn never_a_mix(size: u64, sends: usize) -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let path = alice.file("hasty", size)?;
+        let state = |byte: u8| vec![byte; usize::try_from(size).unwrap_or_default()];
+        let states: Vec<String> = (0..=255).map(|byte| digest_of(&state(byte))).collect();
+        let (begun, ends) = (AtomicBool::new(false), AtomicBool::new(false));
+
+        thread::scope(|scope| {
+            let writer = scope.spawn(|| -> Result<()> {
+                let file = File::options().write(true).open(&path)?;
+                let mut bytes = state(0);
+                for byte in (0..=255).cycle() {
+                    bytes.fill(byte);
+                    file.write_all_at(&bytes, 0)?;
+                    begun.store(true, Ordering::Relaxed);
+                    if ends.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    // Long enough for some of the sends to meet one state, short enough for others to meet a write.
+                    thread::sleep(Duration::from_millis(120));
+                }
+                Ok(())
+            });
+            let sent = until("a whole state is there", 60, || Ok(begun.load(Ordering::Relaxed).then_some(()))).and_then(|()| {
+                let ended = (0..sends).map(|_| alice.ctl("send bob").arg(&path).run()?.exits(&[0, 8]));
+                ended.collect::<Result<Vec<_>>>()
+            });
+            ends.store(true, Ordering::Relaxed);
+            writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??;
+            sent
+        })?;
+
+        let there = bob.inbox_files()?;
+        for path in &there {
+            ensure!(states.contains(&digest(path)?), "{} is a mix", path.display());
+        }
+        eprintln!("{} of {sends} sends of {size} bytes met a file that held still", there.len());
+        Ok(())
+    })
+}
+
+#[test]
+fn a_file_that_is_written_all_over_is_never_a_mix() -> Result<()> {
+    never_a_mix(24 * MIB, rounds(20))
+}
+
+#[test]
+fn a_small_file_that_is_written_all_over_is_never_a_mix() -> Result<()> {
+    never_a_mix(200_000, rounds(20))
+}
+
+/// Stores through memory, which no time of the file tells of while its pages are dirty.
+const STORES: &str = "
+import mmap, sys, time
+with open(sys.argv[1], 'r+b') as file:
+    memory = mmap.mmap(file.fileno(), 0)
+byte = 0
+while True:
+    memory[:] = bytes([byte % 256]) * len(memory)
+    byte += 1
+    print(byte, flush=True)
+    time.sleep(0.4)
+";
+
+#[test]
+fn a_file_that_is_written_through_memory_is_never_a_mix() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let path = alice.file("mapped", 16 * MIB)?;
+        let states: Vec<String> = (0..=255).map(|byte| digest_of(&vec![byte; 16 << 20])).collect();
+        let mut writer = Command::new("python3").args(["-c", STORES]).arg(&path).stdout(Stdio::piped()).spawn()?;
+        let begun = std::io::Read::read_exact(writer.stdout.as_mut().context("no output")?, &mut [0; 2]);
+
+        // slower than the stores come: what is read late was stored late
+        let sent: Result<Vec<_>> = (0..rounds(3)).map(|_| alice.ctl("send bob --limit 20M").arg(&path).run()?.exits(&[0, 8])).collect();
+        writer.kill()?;
+        writer.wait()?;
+        begun?;
+        sent?;
+
+        for path in &bob.inbox_files()? {
+            ensure!(states.contains(&digest(path)?), "{} is a mix", path.display());
+        }
+        Ok(())
     })
 }
 
@@ -217,6 +307,54 @@ fn times_of_long_ago_and_far_ahead_are_kept() -> Result<()> {
         for path in &paths {
             let there = fs::metadata(bob.received(&path.file_name().unwrap_or_default().to_string_lossy())?)?;
             ensure!(there.mtime() == fs::metadata(path)?.mtime(), "{}: {}", path.display(), there.mtime());
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_file_with_several_names_arrives_under_each_as_a_file_of_its_own() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let folder = alice.home().join("outgoing/names");
+        fs::create_dir_all(folder.join("deeper"))?;
+        sharekaro_tests::write_random(&folder.join("large"), 9 * MIB, "large")?;
+        sharekaro_tests::write_random(&folder.join("small"), 5000, "small")?;
+        fs::hard_link(folder.join("large"), folder.join("deeper/large-too"))?;
+        fs::hard_link(folder.join("small"), folder.join("deeper/small-too"))?;
+
+        let done = alice.ctl("send bob").arg(&folder).ok()?.last()?;
+
+        let there = bob.inbox()?.join("names");
+        ensure!(sharekaro_tests::tree_digests(&there)? == sharekaro_tests::tree_digests(&folder)?, "it arrived otherwise: {done}");
+        ensure!(done["files_done"] == 4 && done["bytes_confirmed"] == done["bytes_total"], "{done}");
+        for name in ["large", "small", "deeper/large-too", "deeper/small-too"] {
+            ensure!(fs::metadata(there.join(name))?.nlink() == 1, "who edits {name} would edit another file too");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_hundred_thousand_files_in_one_folder_arrive_in_little_memory() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let folder = alice.home().join("outgoing/crowded");
+        fs::create_dir(&folder)?;
+        for i in 0..100_000 {
+            fs::write(folder.join(format!("{i}")), format!("{i}"))?;
+        }
+
+        let done = alice.ctl("send bob").arg(&folder).within(300).ok()?;
+
+        let there = bob.inbox()?.join("crowded");
+        ensure!(fs::read_dir(&there)?.count() == 100_000, "{}", done.last()?);
+        for i in (0..100_000).step_by(997) {
+            ensure!(fs::read(there.join(format!("{i}")))? == format!("{i}").as_bytes(), "file {i} differs");
+        }
+        for host in [alice, bob] {
+            let peak = host.proc_status("VmHWM")? / 1024;
+            ensure!(peak <= 64, "{} took {peak} MiB", host.name);
         }
         Ok(())
     })

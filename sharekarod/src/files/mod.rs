@@ -15,6 +15,7 @@ mod recent;
 mod room;
 pub mod source;
 mod spinning;
+mod writers;
 pub mod xattr;
 
 #[cfg(test)]

@@ -200,6 +200,7 @@ impl Engine {
                 if let (Some(hash), Ok(key)) = (hash, source.tree.key(no))
                     && item.size == size
                     && size > 0
+                    && source.tree.doubted(no).is_none()
                 {
                     kept = contents::set_hash(t, &key, &hash);
                 }

@@ -55,7 +55,8 @@ impl Source {
         for entry in manifest.iter_from(from) {
             let (no, item) = entry?;
             let key = if item.is_file() && item.size > 0 { self.tree.key(no).ok() } else { None };
-            let content = key.and_then(|key| store.now(|c| contents::hash_of(c, &key)).ok().flatten());
+            let known = || key.and_then(|key| store.now(|c| contents::hash_of(c, &key)).ok().flatten());
+            let content = self.tree.doubted(no).or_else(known);
             let frame = encode_frame(&Item { content: content.or(item.content), ..item }.to_entry());
             if page.len() + frame.len() > max_bytes && (count > 0 || frame.len() > max_bytes + CONTENT_BYTES) {
                 break;

@@ -7,7 +7,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{names, writers::FileId};
+use super::{FileId, names};
 use crate::files::{
     FileName,
     dir::{Dir, file_type},

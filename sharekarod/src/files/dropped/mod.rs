@@ -6,7 +6,6 @@
 mod filing;
 mod look;
 mod names;
-mod writers;
 
 use std::{
     io,
@@ -23,8 +22,8 @@ pub use self::{
     filing::{FAILED, FilingError, SENT, WAITING, is_ours},
     look::{Kind, Print, Seen},
     names::{is_hidden, unfinished},
-    writers::{FileId, Holders, held_open},
 };
+pub use super::writers::{FileId, Holders, held_open};
 use super::{
     FileName,
     dir::{Dir, file_type},

@@ -2,8 +2,9 @@
 
 use std::{
     fs::File,
-    io::{self, BufWriter, Write},
+    io::{self, BufReader, BufWriter, Read, Write},
     os::unix::fs::FileExt,
+    path::Path,
 };
 
 use rustix::fs::Stat;
@@ -83,6 +84,18 @@ impl KeyWriter {
     pub(super) fn finish(self) -> io::Result<()> {
         self.0.into_inner().map_err(io::IntoInnerError::into_error)?.sync_data()
     }
+}
+
+/// All keys of a file of keys, from entry 1 on.
+pub(super) fn read_keys(path: &Path) -> io::Result<impl Iterator<Item = io::Result<HashKey>>> {
+    let mut keys = BufReader::new(File::open(path)?);
+    Ok(std::iter::from_fn(move || {
+        let mut bytes = [0; KEY_BYTES];
+        match keys.read_exact(&mut bytes) {
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => None,
+            read => Some(read.map(|()| HashKey::from_bytes(&bytes))),
+        }
+    }))
 }
 
 /// The key of entry `no` (from 1) in a file of keys.

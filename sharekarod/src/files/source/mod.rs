@@ -1,12 +1,13 @@
 //! What is sent: a walk makes it, then its pieces are read until nobody asks any more.
 //!
 //! A file that is no longer what the walk found is never read as if it were: its key is compared before and after each
-//! piece. No piece is ever a mix of two states of a file.
+//! piece. No file is ever a mix of two states; `steady` says how that is so where its times do not tell.
 
 mod exclude;
 mod extents;
 mod key;
 mod open;
+mod steady;
 mod tops;
 mod walk;
 
@@ -16,7 +17,10 @@ use std::{
     io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use sharekaro_proto::wire::{Entry, PIECE_SIZE};
@@ -25,6 +29,7 @@ pub(super) use extents::extents;
 pub use extents::{EXTENTS_MAX, Extents};
 pub use key::HashKey;
 use key::{KeyWriter, read_key};
+use steady::{Doubts, is_young, now_ns};
 use tops::Tops;
 pub use walk::{SKIPPED_MAX, Skipped, WalkOptions, Walked, Watch};
 
@@ -109,6 +114,7 @@ pub struct SourceTree {
     tops: Tops,
     files: Recent<File>,
     folders: Recent<super::dir::Dir>,
+    doubts: Doubts,
 }
 
 impl SourceTree {
@@ -142,13 +148,20 @@ impl SourceTree {
     /// Where it wrote no end.
     pub fn open(notes_dir: &Path) -> Result<Self, ManifestError> {
         let noted = |source| ManifestError::Io { doing: "open the notes beside", source };
-        Ok(Self {
+        let doubts = Doubts::read(&notes_dir.join("doubted")).map_err(noted)?;
+        let is_known = doubts.is_some();
+        let mut tree = Self {
             manifest: Manifest::open(&notes_dir.join("manifest"))?,
             keys: File::open(notes_dir.join("keys")).map_err(noted)?,
             tops: Tops::read(&notes_dir.join("tops")).map_err(noted)?,
             files: Recent::new(),
             folders: Recent::new(),
-        })
+            doubts: doubts.unwrap_or_default(),
+        };
+        if !is_known {
+            tree.settle(notes_dir).map_err(noted)?;
+        }
+        Ok(tree)
     }
 
     /// What is in it.
@@ -173,9 +186,31 @@ impl SourceTree {
     /// # Errors
     /// Where the file is not what it was.
     pub fn read_piece(&self, no: u32, piece: u64, buffer: Vec<u8>) -> Result<Piece, SourceError> {
+        let read = self.read_now(no, piece, buffer)?;
+        match self.doubts.root(no) {
+            Some(root) if self.layer_of(no, root)?.get(piece as usize) != Some(&read.value) => Err(SourceError::Changed(no)),
+            _ => Ok(read),
+        }
+    }
+
+    fn read_now(&self, no: u32, piece: u64, buffer: Vec<u8>) -> Result<Piece, SourceError> {
         let key = self.key(no)?;
         let file = self.file(no, &key)?;
         self.read_from(&file, (no, piece), &key, buffer).inspect_err(|_| self.files.forget(no))
+    }
+
+    /// The hash of a file that may change without showing it: nothing else of it is given away, and under its key nothing
+    /// may be remembered.
+    pub fn doubted(&self, no: u32) -> Option<Value> {
+        self.doubts.root(no)
+    }
+
+    /// The values of a doubted file, which still have to be those of when it was doubted.
+    fn layer_of(&self, no: u32, root: Value) -> Result<Arc<Vec<Value>>, SourceError> {
+        self.doubts.layer(no, || {
+            let (now, layer) = self.layer_now(no, &AtomicBool::new(false))?;
+            if now == root { Ok(layer) } else { Err(SourceError::Changed(no)) }
+        })
     }
 
     /// Reads a small file whole. It is not held open afterwards.
@@ -204,8 +239,18 @@ impl SourceTree {
             Err(source) => return Err(self.unreadable(no, source)),
             Ok(()) => self.unchanged(file, no, key)?,
         }
+        if key.size <= PIECE_SIZE && is_young(key, now_ns()) {
+            self.is_still(file, no, &bytes)?;
+        }
         let value = piece_value(piece, &bytes, key.size).ok_or(SourceError::NoSuch(no))?;
         Ok(Piece { zero: is_zero(&bytes), bytes, value })
+    }
+
+    /// Whether a file of one piece is still what was read of it: then it was that at one moment, whoever writes to it.
+    fn is_still(&self, file: &File, no: u32, read: &[u8]) -> Result<(), SourceError> {
+        let mut again = vec![0; read.len()];
+        file.read_exact_at(&mut again, 0).map_err(|source| self.unreadable(no, source))?;
+        if again == read { Ok(()) } else { Err(SourceError::Changed(no)) }
     }
 
     /// Hashes a file: its hash, and the values of its pieces.
@@ -213,6 +258,13 @@ impl SourceTree {
     /// # Errors
     /// As `read_piece`; `Cancelled` soon after `cancel` becomes true.
     pub fn layer(&self, no: u32, cancel: &AtomicBool) -> Result<(Value, Vec<Value>), SourceError> {
+        match self.doubts.root(no) {
+            Some(root) => Ok((root, self.layer_of(no, root)?.to_vec())),
+            None => self.layer_now(no, cancel),
+        }
+    }
+
+    fn layer_now(&self, no: u32, cancel: &AtomicBool) -> Result<(Value, Vec<Value>), SourceError> {
         let size = self.key(no)?.size;
         let (mut values, mut builder, mut buffer) = (Vec::new(), RootBuilder::new(), Vec::new());
         // The empty file is read too, so that one that has changed is noticed.
@@ -220,7 +272,7 @@ impl SourceTree {
             if cancel.load(Ordering::Relaxed) {
                 return Err(SourceError::Cancelled);
             }
-            let read = self.read_piece(no, piece, buffer)?;
+            let read = self.read_now(no, piece, buffer)?;
             buffer = read.bytes;
             if size > 0 {
                 values.push(read.value);
@@ -237,6 +289,10 @@ impl SourceTree {
     /// As `read_piece`.
     pub fn extents(&self, no: u32, from: u64) -> Result<Extents, SourceError> {
         let key = self.key(no)?;
+        if self.doubts.root(no).is_some() {
+            // its holes may be filled without a trace: all of it is asked for, and compared
+            return Ok(Extents { data: vec![(from, key.size.saturating_sub(from))], next: 0 });
+        }
         // A seek moves the position of the file, which nobody else uses: everything is read at offsets.
         let file = self.file(no, &key)?;
         let found = extents::extents(&file, from, key.size).map_err(|source| self.unreadable(no, source))?;

@@ -281,3 +281,56 @@ fn what_may_not_be_read_is_named_and_the_rest_is_sent() {
     assert_eq!(paths(&tree), ["tree", "tree/open"]);
     assert_eq!(skipped(&walked), [("tree/closed", SkipReason::Unreadable), ("tree/secret", SkipReason::Unreadable)]);
 }
+
+/// The keys of the walk say that this is how the file is: what a write that shows no time would leave behind.
+fn takes_it_for_unchanged(given: &Given, no: u32, path: &Path) {
+    let keys = OpenOptions::new().write(true).open(given.path("notes/keys")).unwrap();
+    let mut now = KeyWriter::new(fs::File::create(given.path("now")).unwrap());
+    now.append(HashKey::of(&rustix::fs::stat(path).unwrap())).unwrap();
+    now.finish().unwrap();
+    keys.write_all_at(&fs::read(given.path("now")).unwrap(), u64::from(no - 1) * 40).unwrap();
+}
+
+#[test]
+fn of_a_file_that_may_change_without_showing_it_only_one_state_is_given_away() {
+    let given = Given::new();
+    let path = given.write("disk.img", vec![1; 3 << 20]);
+    let (mut tree, _) = given.walk(&["disk.img"]);
+    tree.doubt([1].into_iter(), &given.path("notes/doubted")).unwrap();
+    let first = tree.read_piece(1, 0, Vec::new()).unwrap();
+
+    OpenOptions::new().write(true).open(&path).unwrap().write_all_at(&[2], 2 << 20).unwrap();
+    takes_it_for_unchanged(&given, 1, &path);
+
+    assert_eq!(first.bytes, vec![1; 1 << 20]);
+    assert_eq!(tree.read_piece(1, 1, Vec::new()).unwrap().bytes, first.bytes);
+    assert!(matches!(tree.read_piece(1, 2, Vec::new()), Err(SourceError::Changed(1))));
+    let again = SourceTree::open(&given.path("notes")).unwrap();
+    assert_eq!(again.doubted(1), tree.doubted(1));
+    assert!(matches!(again.read_piece(1, 0, Vec::new()), Err(SourceError::Changed(1))), "another state after a restart");
+    assert_eq!(again.extents(1, 0).unwrap(), Extents { data: vec![(0, 3 << 20)], next: 0 });
+}
+
+#[test]
+fn a_file_that_another_process_holds_open_is_hashed_before_it_is_sent() {
+    let given = Given::new();
+    for name in ["tree/held", "tree/free"] {
+        given.write(name, vec![1; 2 << 20]);
+    }
+    given.write("tree/small", "x");
+    let mut holder = std::process::Command::new("sh")
+        .args(["-c", "exec 8>>tree/held 9>>tree/small; echo ready; read wait"])
+        .current_dir(given.temp.path())
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut [0; 6]).unwrap();
+
+    let (tree, _) = given.walk(&["tree"]);
+
+    assert!(tree.doubted(number(&tree, "tree/held")).is_some());
+    assert_eq!([tree.doubted(number(&tree, "tree/free")), tree.doubted(number(&tree, "tree/small"))], [None; 2]);
+    drop(holder.stdin.take());
+    holder.wait().unwrap();
+}

@@ -93,6 +93,7 @@ impl Engine {
             let files =
                 source.tree.manifest().iter_from(1).filter_map(Result::ok).filter(|(_, item)| item.is_file() && item.size > SMALL_MAX);
             let keys = files.filter_map(|(no, _)| Some((no, source.tree.key(no).ok()?))).filter(|(_, key)| !known(key));
+            let keys = keys.filter(|(no, _)| source.tree.doubted(*no).is_none());
             keys.filter_map(|(no, key)| Some((key, source.shared.layer(&source.tree, no).ok()?.0))).collect::<Vec<_>>()
         });
         let hashed = hashed.await.unwrap_or_default();

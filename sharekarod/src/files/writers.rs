@@ -1,10 +1,17 @@
-//! Who holds a file open for writing, as far as the kernel lets us see: the open files of every process in `/proc`.
+//! Who holds a file open for writing, as far as the kernel lets us see: the open files of every process in `/proc`, and
+//! what it has mapped so that its stores reach the file.
 //!
 //! Inside a user namespace of our own, as systemd's `PrivateUsers` makes one, the processes outside are closed to us;
 //! the answer says so, and whoever asks has to be patient instead. A lease (`F_SETLEASE`) would tell more, and no
 //! library takes one without `unsafe`.
 
-use std::{collections::HashSet, fs, os::unix::fs::MetadataExt, path::Path};
+use std::{
+    collections::HashSet,
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::MetadataExt},
+    path::Path,
+};
 
 use rustix::process::{geteuid, getpid};
 
@@ -40,7 +47,10 @@ pub fn held_open(files: &HashSet<FileId>) -> Holders {
         // gone meanwhile, or another user's: nothing of ours to look into
         let Ok(owner) = process.metadata() else { continue };
         match fs::read_dir(process.path().join("fd")) {
-            Ok(open) => open.flatten().for_each(|fd| look_at(&fd.path(), &process.path(), files, &mut holders)),
+            Ok(open) => {
+                open.flatten().for_each(|fd| look_at(&fd.path(), &process.path(), files, &mut holders));
+                look_at_maps(&process.path(), files, &mut holders);
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(_) if owner.uid() == user => holders.complete = false,
             Err(_) => {}
@@ -53,7 +63,8 @@ pub fn held_open(files: &HashSet<FileId>) -> Holders {
 fn look_at(fd: &Path, process: &Path, files: &HashSet<FileId>, holders: &mut Holders) {
     // sockets and pipes are no paths, and need no further look
     let Ok(target) = fs::read_link(fd) else { return };
-    if !target.is_absolute() || target.starts_with("/dev") || target.starts_with("/proc") {
+    let is_device = target.starts_with("/dev") && !target.starts_with("/dev/shm");
+    if !target.is_absolute() || is_device || target.starts_with("/proc") {
         return;
     }
     let Ok(at) = fs::metadata(fd) else { return };
@@ -62,6 +73,24 @@ fn look_at(fd: &Path, process: &Path, files: &HashSet<FileId>, holders: &mut Hol
     if fs::read_to_string(process.join("fdinfo").join(name)).is_ok_and(|info| is_for_writing(&info)) {
         holders.held.insert(id);
     }
+}
+
+/// What a process has mapped: a file may be closed and still be written to.
+fn look_at_maps(process: &Path, files: &HashSet<FileId>, holders: &mut Holders) {
+    let Ok(maps) = fs::read(process.join("maps")) else { return };
+    for path in maps.split(|byte| *byte == b'\n').filter_map(shared_writable) {
+        if let Ok(at) = fs::metadata(Path::new(OsStr::from_bytes(path))) {
+            holders.held.extend(Some(FileId { dev: at.dev(), ino: at.ino() }).filter(|id| files.contains(id)));
+        }
+    }
+}
+
+/// The file of a line of `/proc/PID/maps` (proc(5): range, permissions, offset, device, inode, path) whose stores reach
+/// it. What was removed, or has a newline in its name, is not found.
+fn shared_writable(line: &[u8]) -> Option<&[u8]> {
+    let permissions = line.split(|byte| *byte == b' ').nth(1)?;
+    let path = line.get(line.iter().position(|byte| *byte == b'/')?..)?;
+    (permissions.get(1) == Some(&b'w') && permissions.get(3) == Some(&b's')).then_some(path)
 }
 
 /// Whether `flags:` of `/proc/PID/fdinfo/N`, an octal number, has another access mode than reading (proc(5)).
@@ -107,6 +136,17 @@ mod tests {
         drop(holder.stdin.take());
         holder.wait().unwrap();
         soon(|| held_open(&files).held.is_empty().then_some(()));
+    }
+
+    #[test]
+    fn only_a_mapping_that_is_shared_and_writable_writes() {
+        let line = |permissions: &str, path: &str| format!("7f0000000000-7f0000001000 {permissions} 00000000 00:1f 12345    {path}");
+
+        assert_eq!(shared_writable(line("rw-s", "/home/a b").as_bytes()), Some(b"/home/a b".as_slice()));
+        for (permissions, path) in [("r--s", "/home/a"), ("rw-p", "/home/a"), ("rw-s", "")] {
+            assert_eq!(shared_writable(line(permissions, path).as_bytes()), None, "{permissions} {path}");
+        }
+        assert_eq!(shared_writable(b""), None);
     }
 
     #[test]
