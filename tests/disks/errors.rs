@@ -225,3 +225,47 @@ fn lands_on(kind: &str) -> Result<()> {
 fn a_tree_lands_on_ext4_xfs_and_btrfs_as_it_was() -> Result<()> {
     ["ext4", "xfs", "btrfs"].into_iter().try_for_each(lands_on)
 }
+
+/// A folder that is bound to another, until it is dropped.
+struct Bound(std::path::PathBuf);
+
+impl Bound {
+    fn new(from: &Path, to: &Path) -> Result<Self> {
+        sh(&["mount", "--bind", text(from)?, text(to)?])?;
+        Ok(Self(to.to_owned()))
+    }
+}
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = sh(&["umount", "-l", &self.0.to_string_lossy()]);
+    }
+}
+
+#[test]
+fn a_mount_in_the_destination_is_left_alone_and_everything_arrives_beside_it() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let (elsewhere, photos) = (bob.home().join("elsewhere"), bob.inbox()?.join("photos"));
+        for dir in [&elsewhere, &photos] {
+            fs::create_dir_all(dir)?;
+        }
+        fs::write(elsewhere.join("old.jpg"), "old")?;
+        let _bound = Bound::new(&elsewhere, &photos)?;
+        let sent = alice.home().join("outgoing/photos");
+        fs::create_dir_all(sent.join("sub"))?;
+        for name in ["old.jpg", "sub/new.jpg"] {
+            sharekaro_tests::write_random(&sent.join(name), 300_000, name)?;
+        }
+
+        for (conflict, arrived) in [("rename", "photos (2)"), ("newer", "photos (3)"), ("overwrite", "photos (4)")] {
+            let done = alice.ctl(&format!("send bob --conflict {conflict}")).arg(&sent).within(60).ok()?.last()?;
+            let there = bob.inbox()?.join(arrived);
+            ensure!(there.is_dir(), "{conflict}: no {arrived}, but {:?}: {done}", bob.inbox_files()?);
+            ensure!(tree_digests(&there)? == tree_digests(&sent)?, "{conflict}: {arrived} arrived otherwise");
+            ensure!(fs::read(elsewhere.join("old.jpg"))? == b"old", "{conflict}: what is mounted was touched");
+            ensure!(fs::read_dir(&elsewhere)?.count() == 1, "{conflict}: something was put into what is mounted");
+        }
+        Ok(())
+    })
+}

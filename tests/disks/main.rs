@@ -6,6 +6,7 @@
 
 mod errors;
 mod power;
+mod slow;
 
 use std::path::Path;
 

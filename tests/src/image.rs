@@ -4,6 +4,7 @@
 
 use std::{
     fs::{self, File},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -50,6 +51,24 @@ impl Image {
         &self.image_path
     }
 
+    /// From now on this process moves no more than so many bytes a second from or to the disk; what lies in memory is not
+    /// counted. Ends when the result is dropped.
+    ///
+    /// # Errors
+    /// This kernel has no blkio controller (of cgroup version 1) mounted where systemd mounts it.
+    pub fn slow_for(&self, pid: u32, bytes_a_second: u64) -> Result<Slow> {
+        let group_dir = PathBuf::from(format!("/sys/fs/cgroup/blkio/sharekaro-{pid}"));
+        fs::create_dir(&group_dir).context("cannot slow a disk down: no blkio controller of cgroup version 1 is mounted")?;
+        let slow = Slow { group_dir, pid };
+        let device = fs::metadata(&self.mount_dir)?.dev();
+        let limit = format!("{}:{} {bytes_a_second}", rustix::fs::major(device), rustix::fs::minor(device));
+        for way in ["read", "write"] {
+            fs::write(slow.group_dir.join(format!("blkio.throttle.{way}_bps_device")), &limit)?;
+        }
+        fs::write(slow.group_dir.join("cgroup.procs"), pid.to_string())?;
+        Ok(slow)
+    }
+
     /// From now on nothing reaches the disk, its log neither; every call fails. `mount_again` shows what had.
     ///
     /// # Errors
@@ -71,6 +90,20 @@ impl Image {
         sh(&["mount", "-o", "loop", &self.image_path.to_string_lossy(), &self.mount_dir.to_string_lossy()])
             .context("cannot mount an image; loop devices need root")
             .map(drop)
+    }
+}
+
+/// A disk that is slow for one process.
+pub struct Slow {
+    group_dir: PathBuf,
+    pid: u32,
+}
+
+impl Drop for Slow {
+    fn drop(&mut self) {
+        // it may have ended, and then it is in no group
+        let _ = fs::write("/sys/fs/cgroup/blkio/cgroup.procs", self.pid.to_string());
+        let _ = fs::remove_dir(&self.group_dir);
     }
 }
 

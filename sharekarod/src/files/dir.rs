@@ -49,6 +49,15 @@ impl Dir {
         Ok(Self(fs::openat2(&self.0, name.as_bytes(), FOLDER | OFlags::NOFOLLOW, Mode::empty(), BENEATH)?))
     }
 
+    /// Whether the folder of this name is another mount, even of the same file system: no rename reaches into it.
+    pub fn is_mount(&self, name: &FileName) -> bool {
+        let here = BENEATH.union(ResolveFlags::NO_XDEV);
+        matches!(
+            fs::openat2(&self.0, name.as_bytes(), OFlags::PATH | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty(), here),
+            Err(Errno::XDEV)
+        )
+    }
+
     /// A folder some names further down; this one where there are none.
     ///
     /// # Errors

@@ -38,6 +38,9 @@ impl Engine {
     /// There is none of that number.
     pub fn explain(&self, id: TransferId) -> Result<Explanation, ErrorBody> {
         let transfer = self.transfer(id)?;
+        if transfer.state == TransferState::Active && transfer.phase == Phase::Storing {
+            return Ok(storing(transfer.direction));
+        }
         let moving = transfer.state == TransferState::Active && matches!(transfer.phase, Phase::Transferring | Phase::Stalled);
         let session = self.open_session(&transfer.peer_id);
         let (true, Some(session)) = (moving, session) else {
@@ -63,6 +66,13 @@ impl Engine {
             limit: transfer.limit.into_iter().chain(general).min(),
         }))
     }
+}
+
+/// All of it came, and the receiver waits for its disk.
+fn storing(direction: Direction) -> Explanation {
+    let (bottleneck, whose) = if direction == Direction::In { (Bottleneck::OurDisk, "our") } else { (Bottleneck::TheirDisk, "their") };
+    let explanation = format!("all of it came and is being made durable: it waits for {whose} disk");
+    Explanation { bottleneck, explanation }
 }
 
 fn judge(case: &Case) -> Explanation {

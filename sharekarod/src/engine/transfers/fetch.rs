@@ -184,6 +184,7 @@ impl Fetch {
 pub async fn finish(fetch: &Fetch, no: u32) -> Result<(), Stop> {
     fetch.recipes.forget(no);
     let (staging, _busy) = (Arc::clone(&fetch.staging), fetch.counters.busy());
+    let _writing = fetch.counters.gauge.visit(|gauge| &gauge.writing); // a slow disk is seen here: what was written lies in memory
     blocking(move || Ok(staging.finish_file(no)?)).await?;
     fetch.counters.files.fetch_add(1, Ordering::Relaxed);
     Ok(())

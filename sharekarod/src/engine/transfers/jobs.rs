@@ -71,6 +71,9 @@ pub struct Job {
     pub gauge: Arc<Gauge>,
     /// The manifest that came inside the offer.
     pub inline_manifest: Mutex<Option<Vec<u8>>>,
+    /// Held by blocking work that makes or moves files of the transfer. It ends by itself when a pull is stopped, and whoever
+    /// removes them, or begins anew, has to wait for that.
+    pub making: Arc<tokio::sync::Mutex<()>>,
     running: Mutex<bool>,
 }
 
@@ -120,6 +123,7 @@ impl Jobs {
                 limiter: Limiter::new(None),
                 gauge: Arc::default(),
                 inline_manifest: Mutex::new(None),
+                making: Arc::default(),
                 running: Mutex::new(false),
             })
         };

@@ -28,7 +28,7 @@ use super::{
     buffers::Buffer,
     fetch::{self, Fetch},
     gauge::Gauge,
-    jobs::Reserved,
+    jobs::{Job, Reserved},
     plan::{Pieces, Planner, Work},
     record::{Record, SKIPPED_NAMED_MAX},
     sources::with_causes,
@@ -178,8 +178,9 @@ pub async fn prepare(engine: &Engine, session: Option<&Session>, record: &Record
 pub async fn manifest(engine: &Engine, session: Option<&Session>, record: &Record) -> Result<Manifest, Stop> {
     let path = manifest_path(engine, record);
     let offered = Totals { bytes: record.bytes_total, files: record.files_total, entries: record.entries };
-    let inline = engine.inner.jobs.of(record.id).inline_manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-    let mut intake = blocking(move || {
+    let job = engine.inner.jobs.of(record.id);
+    let inline = job.inline_manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+    let mut intake = making(&job, move || {
         if let Some(dir) = path.parent() {
             std::fs::create_dir_all(dir).map_err(|e| local(format!("cannot make {}: {e}", dir.display())))?;
         }
@@ -199,10 +200,10 @@ pub async fn manifest(engine: &Engine, session: Option<&Session>, record: &Recor
         if page.is_empty() {
             return Err(refuse(&"the sender has no more entries than these, and offered more"));
         }
-        intake = blocking(move || intake.append(&page).map_err(unread).map(|_| intake)).await?;
+        intake = making(&job, move || intake.append(&page).map_err(unread).map(|_| intake)).await?;
         crash::point("manifest-page-kept");
     }
-    blocking(move || intake.finish().map_err(unread)).await
+    making(&job, move || intake.finish().map_err(unread)).await
 }
 
 fn manifest_path(engine: &Engine, record: &Record) -> PathBuf {
@@ -218,7 +219,7 @@ pub fn listing_path(engine: &Engine, record: &Record) -> PathBuf {
 async fn open_staging(engine: &Engine, record: &Record, manifest: Arc<Manifest>) -> Result<(Arc<Staging>, Tally), Stop> {
     let root = staging_root(engine, record).await?;
     let key = record.key;
-    blocking(move || {
+    making(&engine.inner.jobs.of(record.id), move || {
         let never = AtomicBool::new(false);
         let staging = Staging::open(&root, key, manifest)?;
         if !staging.is_verified() {
@@ -338,6 +339,7 @@ async fn watch(engine: &Engine, session: &Session, id: TransferId, counters: &Co
 pub fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (bytes, reused, files) = (load(&counters.bytes), load(&counters.reused), load(&counters.files));
+    let given = engine.inner.jobs.shares.get(id).map(|share| share.given());
     engine.update(|state| {
         if let Some(row) = state.transfers.edit(id) {
             row.phase = Phase::Transferring;
@@ -355,7 +357,7 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
     let cage = Arc::clone(staging);
     let (staging, conflict) = (Arc::clone(staging), record.conflict.filter(|it| *it != Conflict::Ask).unwrap_or(Conflict::Rename));
     let listing = listing_path(engine, record);
-    let (placed, skipped, skipped_entries) = blocking(move || {
+    let (placed, skipped, skipped_entries) = making(&engine.inner.jobs.of(record.id), move || {
         if let Some(dir) = listing.parent() {
             std::fs::create_dir_all(dir).map_err(|e| local(format!("cannot make {}: {e}", dir.display())))?;
         }
@@ -404,12 +406,20 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
 /// The transfer ended: its partials go, unless the daemon only stops.
 pub async fn let_go(engine: &Engine, id: TransferId) {
     let Some(record) = engine.record(id).filter(|record| record.state.ended()) else { return };
+    let made = Arc::clone(&engine.inner.jobs.of(id).making);
+    let _made = made.lock().await; // what was under way when it ended makes no more files now
     engine.inner.jobs.end(id);
     if record.state != TransferState::Done {
         engine.inner.jobs.shares.end(id);
     }
     let (manifest, root, key) = (manifest_path(engine, &record), record.staging.clone(), record.key);
+    let (listing, destination) = (listing_path(engine, &record), engine.destination(&record));
+    let unwanted = record.state == TransferState::Cancelled; // it may have come into its place while it was
     let gone = blocking(move || {
+        if unwanted && listing.exists() {
+            files::cage::undo(&destination, &listing)?;
+            std::fs::remove_file(&listing).map_err(|e| local(format!("cannot remove {}: {e}", listing.display())))?;
+        }
         if let Some(RawPath(root)) = root {
             files::cage::discard(&root, key)?;
         }
@@ -439,6 +449,16 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Stop> 
         Ok(done) => done,
         Err(_) => Err(Stop::Wait(ErrorBody::new(ErrorCode::Unexpected, "disk work was interrupted"))),
     }
+}
+
+/// The same for work that makes or moves files of a transfer: one at a time, also where nobody waits for the end of one.
+async fn making<T: Send + 'static>(job: &Job, work: impl FnOnce() -> Result<T, Stop> + Send + 'static) -> Result<T, Stop> {
+    let making = Arc::clone(&job.making).lock_owned().await;
+    blocking(move || {
+        let _making = making;
+        work()
+    })
+    .await
 }
 
 /// A reply that grants what was asked.

@@ -1,14 +1,17 @@
-//! What earlier runs left behind and no transfer knows any more: cages, notes of walks.
+//! What earlier runs left behind and no transfer knows any more: cages, manifests, notes of walks.
 
 use std::{
     collections::HashSet,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use sharekaro_proto::{TransferKey, nouns::transfer::Direction};
 
 use crate::{engine::Engine, files::cage};
+
+/// What is younger may be that of a transfer that began after the sweep did.
+const YOUNG: Duration = Duration::from_secs(60);
 
 impl Engine {
     /// Sweeps once, after a start. A failure costs room, nothing else.
@@ -30,12 +33,15 @@ impl Engine {
         let state_dir = self.config().state_dir.clone();
         self.spawn(async move {
             let swept = tokio::task::spawn_blocking(move || {
-                sweep_notes(&state_dir.join("outgoing"), &sets);
+                let now = SystemTime::now();
+                sweep_notes(&state_dir.join("outgoing"), now, |name| sets.contains(name));
+                let manifests: HashSet<String> = cages.iter().map(|key| format!("{key}.manifest")).collect();
+                sweep_notes(&state_dir.join("incoming"), now, |name| manifests.contains(name));
                 // We were killed between the end of these and the removal of their cages.
                 for (root, key) in ended {
                     cage::discard(&root, key)?;
                 }
-                cage::sweep(&state_dir.join("partial"), &cages, SystemTime::now())
+                cage::sweep(&state_dir.join("partial"), &cages, now)
             });
             match swept.await {
                 Ok(Ok(count)) if count > 0 => tracing::info!(count, "removed what old transfers left behind"),
@@ -46,11 +52,17 @@ impl Engine {
     }
 }
 
-/// Notes of walks belong to transfers alone: without one they are of no use.
-fn sweep_notes(dir: &Path, known: &HashSet<String>) {
+/// Notes of walks and manifests belong to transfers alone: without one they are of no use.
+fn sweep_notes(dir: &Path, now: SystemTime, is_known: impl Fn(&str) -> bool) {
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
-        if !entry.file_name().to_str().is_some_and(|name| known.contains(name))
-            && let Err(e) = std::fs::remove_dir_all(entry.path())
+        let changed = entry.metadata().and_then(|meta| meta.modified());
+        if changed.is_ok_and(|at| now.duration_since(at).unwrap_or_default() < YOUNG) {
+            continue;
+        }
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let remove = if is_folder { std::fs::remove_dir_all } else { std::fs::remove_file::<PathBuf> };
+        if !entry.file_name().to_str().is_some_and(&is_known)
+            && let Err(e) = remove(entry.path())
         {
             tracing::warn!("cannot remove old notes {}: {e}", entry.path().display());
         }
@@ -66,10 +78,18 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for name in ["known", "orphan"] {
             std::fs::create_dir(dir.path().join(name)).unwrap();
+            std::fs::write(dir.path().join(format!("{name}.manifest")), name).unwrap();
         }
+        let later = SystemTime::now() + YOUNG;
 
-        sweep_notes(dir.path(), &HashSet::from(["known".to_owned()]));
+        sweep_notes(dir.path(), SystemTime::now(), |_| false);
+        sweep_notes(dir.path(), later, |name| name.starts_with("known"));
 
-        assert!(dir.path().join("known").exists() && !dir.path().join("orphan").exists());
+        for name in ["known", "known.manifest"] {
+            assert!(dir.path().join(name).exists(), "{name}");
+        }
+        for name in ["orphan", "orphan.manifest"] {
+            assert!(!dir.path().join(name).exists(), "{name}");
+        }
     }
 }

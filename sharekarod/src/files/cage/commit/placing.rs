@@ -119,8 +119,8 @@ impl Placing<'_> {
 
     /// What happens to a name that is taken. `Move` means: to another name.
     fn meet(&self, pair: &Pair, name: &FileName, ours: &Stat, theirs: &Stat) -> Result<Step, Error> {
-        if matches!(self.conflict, Conflict::Rename | Conflict::Ask) {
-            return Ok(Step::Move);
+        if matches!(self.conflict, Conflict::Rename | Conflict::Ask) || pair.placed.is_mount(name) {
+            return Ok(Step::Move); // what is mounted there can neither be joined by a rename nor step aside
         }
         let both = |kind| file_type(ours) == kind && file_type(theirs) == kind;
         if both(FileType::Directory) {
