@@ -27,6 +27,8 @@ impl Sandbox {
     /// # Errors
     /// The temporary folder cannot be made.
     pub fn new(name: &str) -> Result<Self> {
+        // As most people have it: modes are kept within it, and that of whoever runs the tests may be a strict one.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let mut dir = tempfile::Builder::new().prefix(&format!("sharekaro-{name}.")).tempdir().context("cannot make a home")?;
         dir.disable_cleanup(env::var_os("SHAREKARO_TESTS_KEEP").is_some());
         for sub in ["run", "state", "config", "data", "cache", "Downloads", "outgoing"] {

@@ -29,6 +29,8 @@ struct Given {
 
 impl Given {
     fn new() -> Self {
+        // Rights are lent within the umask, and that of whoever runs the tests may be a strict one.
+        rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         let temp = tempfile::tempdir().unwrap();
         let given = Self { root: temp.path().to_owned(), _temp: Some(temp) };
         for dir in ["src", "inbox", "state", "notes", "canary"] {
