@@ -1,6 +1,6 @@
 //! `sharekarod`: reads the configuration, runs the daemon, ends when it is told to.
 
-use std::{process::ExitCode, time::Duration};
+use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
@@ -33,11 +33,26 @@ fn main() -> ExitCode {
         Err(e) => {
             let one_too_many = service::is_one_too_many(&e);
             eprintln!("sharekarod: {e:#}");
-            if let Some(wrong) = e.downcast_ref::<config::Error>() {
-                eprintln!("hint: {}", wrong.hint());
+            if let Some(hint) = hint(&e) {
+                eprintln!("hint: {hint}");
             }
             if one_too_many { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+    }
+}
+
+/// What to do about it, where the sentence does not say so itself.
+fn hint(error: &anyhow::Error) -> Option<&'static str> {
+    if let Some(wrong) = error.downcast_ref::<config::Error>() {
+        return Some(wrong.hint());
+    }
+    match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            Some("free some space on that disk, or name a folder on another one: SHAREKARO_STATE_DIR; nothing was lost")
+        }
+        io::ErrorKind::PermissionDenied => Some("it has to belong to the user that the daemon runs as: look at its owner with ls -l"),
+        io::ErrorKind::ReadOnlyFilesystem => Some("mount it writable, or name a folder elsewhere: SHAREKARO_STATE_DIR"),
+        _ => None,
     }
 }
 

@@ -54,25 +54,39 @@ fn a_state_folder_that_cannot_be_used_is_named_and_left_alone() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn a_read_only_home_is_said() -> Result<()> {
-    let (home, elsewhere) = (Sandbox::new("places")?, Sandbox::new("runtime")?);
-    let plain = daemon(&home)?;
-    let path = home.path().to_string_lossy().into_owned();
-    let script = format!(
-        "mount --bind '{path}' '{path}' && mount -o remount,bind,ro '{path}' && cd / && exec '{}'",
-        program("sharekarod")?.display()
-    );
+/// A daemon whose home somebody mounted something over, before it came.
+fn daemon_after(home: &Sandbox, runtime: &Sandbox, mount: &str) -> Result<Command> {
+    let plain = daemon(home)?;
+    let script = format!("{mount}; cd / && exec '{}'", program("sharekarod")?.display());
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
     command
         .env_clear()
         .envs(plain.get_envs().filter_map(|(key, value)| Some((key, value?))))
-        .env("XDG_RUNTIME_DIR", elsewhere.path().join("run"));
+        .env("XDG_RUNTIME_DIR", runtime.path().join("run"));
+    Ok(command)
+}
 
-    let said = refusal(command, &home)?;
+#[test]
+fn a_read_only_home_is_said() -> Result<()> {
+    let (home, elsewhere) = (Sandbox::new("places")?, Sandbox::new("runtime")?);
+    let path = home.path().to_string_lossy().into_owned();
+    let read_only = format!("mount --bind '{path}' '{path}' && mount -o remount,bind,ro '{path}'");
+
+    let said = refusal(daemon_after(&home, &elsewhere, &read_only)?, &home)?;
 
     says(&said, &["Read-only file system", &path, "SHAREKARO_STATE_DIR"])
+}
+
+#[test]
+fn a_disk_that_is_full_at_the_start_is_said() -> Result<()> {
+    let (home, elsewhere) = (Sandbox::new("places")?, Sandbox::new("runtime")?);
+    let path = home.path().join("state").to_string_lossy().into_owned();
+    let full = format!("mount -t tmpfs -o size=64k tmpfs '{path}' && cat /dev/zero >'{path}/all of it' 2>/dev/null");
+
+    let said = refusal(daemon_after(&home, &elsewhere, &full)?, &home)?;
+
+    says(&said, &["No space left", &path, "hint: free some space"])
 }
 
 #[test]
