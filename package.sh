@@ -1,7 +1,7 @@
 #!/bin/sh
 # Builds the packages from a release build of this tree.
 #
-#   ./package.sh            the .deb into target/debian/ and the .rpm into target/generate-rpm/
+#   ./package.sh            the .deb into target/debian/, the .rpm into target/generate-rpm/, and the tarball where it can
 #   ./package.sh deb|rpm    one of them
 #   ./package.sh tar        static programs for any Linux, into target/tar/: needs Rust's musl target and musl-gcc
 #
@@ -58,17 +58,20 @@ rpm() {
     say target/generate-rpm/*.rpm
 }
 
+# What static programs lack here; nothing where they can be built.
+static_lacks() {
+    target=$(uname -m)-unknown-linux-musl
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || printf '%s' "Rust for $target: rustup target add $target"
+    command -v musl-gcc >/dev/null || printf '%s' " musl-gcc: sudo apt-get install musl-tools"
+}
+
 tarball() {
     target=$(uname -m)-unknown-linux-musl
-    if ! rustc --print sysroot --target "$target" >/dev/null 2>&1 || [ ! -d "$(rustc --print sysroot)/lib/rustlib/$target" ]; then
-        say "Static programs need Rust for $target: rustup target add $target"
-        exit 1
-    fi
-    command -v musl-gcc >/dev/null || { say "Static programs need musl-gcc: sudo apt-get install musl-tools"; exit 1; }
     programs --target "$target"
     name="sharekaro-$version-$target"
     rm -rf "target/tar/$name"
     packaging/stage "target/$target/release" "target/tar/$name"
+    install -m 755 packaging/tar/install "target/tar/$name/install"
     tar -C target/tar --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$epoch" -czf "target/tar/$name.tar.gz" "$name"
     say "target/tar/$name.tar.gz"
 }
@@ -81,12 +84,18 @@ case "${1:-all}" in
         programs
         deb
         rpm
+        lacks=$(static_lacks)
+        if [ -z "$lacks" ]; then tarball; else say "no tarball of static programs, as they need $lacks"; fi
         ;;
     deb | rpm)
         programs
         "$1"
         ;;
-    tar) tarball ;;
+    tar)
+        lacks=$(static_lacks)
+        [ -z "$lacks" ] || { say "Static programs need $lacks" && exit 1; }
+        tarball
+        ;;
     *)
         say "usage: ./package.sh [deb | rpm | tar]"
         exit 2
