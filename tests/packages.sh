@@ -36,6 +36,9 @@ for page in "$top"/deb/usr/share/man/man*/*.gz; do
     silent "man ${page##*/}" warnings_of_man "$page"
 done
 clean "the bash completion is bash" bash -n "$top/deb/usr/share/bash-completion/completions/sharectl"
+for file in "$top"/deb/usr/share/dbus-1/system.d/*.conf "$top"/deb/usr/share/polkit-1/actions/*.policy "$top"/deb/usr/lib/firewalld/services/*.xml; do
+    clean "${file##*/} is XML" python3 -c 'import sys, xml.etree.ElementTree as tree; tree.parse(sys.argv[1])' "$file"
+done
 clean "the Nautilus entry is Python" python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read())' "$top/deb/usr/share/nautilus-python/extensions/sharekaro.py"
 
 # Both hold the same, save where the two kinds of systems keep things in different places.
@@ -67,7 +70,7 @@ lives_and_leaves() {
         cd "$TOP/upper"
         left=$(find . \( -iname "*sharekaro*" -o -name "*sharectl*" \) ! -type c ! -path "./srv/*" ! -path "./tmp/*" ! -path "*$(basename "$TOP")*")
         [ -z "$left" ] || { echo "left behind: $left"; exit 1; }
-        ! inside getent group sharekaro
+        ! inside sh -c 'getent group | grep ^sharekaro'
     '
 }
 mkdir "$top/chroot"

@@ -128,6 +128,9 @@ pub struct Told {
     /// Own org.sharekaro.ShareKaro1 on the session bus (default: true)
     #[arg(long, env = "SHAREKARO_DBUS")]
     dbus: Option<bool>,
+    /// Own org.sharekaro.ShareKaro1 on the bus of the system too, as for sharekarod@.service (default: false)
+    #[arg(long, env = "SHAREKARO_SYSTEM_BUS")]
+    system_bus: Option<bool>,
     /// How long an offer waits for a person: a number with s, m, h or d (default: 1d)
     #[arg(long, env = "SHAREKARO_OFFER_EXPIRY")]
     offer_expiry: Option<String>,
@@ -247,6 +250,8 @@ pub struct Config {
     pub mdns_loopback: bool,
     /// Whether we go on the session bus.
     pub dbus: bool,
+    /// Whether we go on the bus of the system.
+    pub system_bus: bool,
     /// How long an offer waits for a person.
     #[serde(serialize_with = "as_seconds")]
     pub offer_expiry: Duration,
@@ -309,6 +314,7 @@ impl Config {
             mdns: told.mdns.or(file.mdns).unwrap_or(true),
             mdns_loopback: told.mdns_loopback.or(file.mdns_loopback).unwrap_or(false),
             dbus: told.dbus.or(file.dbus).unwrap_or(true),
+            system_bus: told.system_bus.or(file.system_bus).unwrap_or(false),
             offer_expiry: offer_expiry.map_or(Ok(Duration::from_secs(86_400)), |text| duration("offer_expiry", &text))?,
             read_receipts: told.read_receipts.or(file.read_receipts).unwrap_or(true),
             clipboard: told.clipboard.or(file.clipboard).unwrap_or(false),
@@ -355,6 +361,7 @@ impl Config {
             ("mdns", self.mdns != new.mdns),
             ("mdns_loopback", self.mdns_loopback != new.mdns_loopback),
             ("dbus", self.dbus != new.dbus),
+            ("system_bus", self.system_bus != new.system_bus),
         ];
         let changed = need_a_start.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
         let kept = self.clone();
@@ -369,6 +376,7 @@ impl Config {
             mdns: kept.mdns,
             mdns_loopback: kept.mdns_loopback,
             dbus: kept.dbus,
+            system_bus: kept.system_bus,
             ..new
         };
         (followed, changed)

@@ -75,9 +75,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
     tasks.spawn(watchers::watch_drop_folders(engine.clone(), shutdown.clone()));
     let monitor = start_monitor(&engine, carried, &tasks, &shutdown);
     tasks.spawn(socket.serve(frontends::api::router(engine.clone(), monitor, shutdown.clone()), shutdown.clone()));
-    if engine.config().dbus {
-        tasks.spawn(frontends::dbus::run(engine.clone(), shutdown.clone()));
-    }
+    tasks.spawn(frontends::dbus::run(engine.clone(), shutdown.clone()));
     tasks.spawn(hangups.obey(engine.clone(), shutdown.clone()));
     tasks.spawn(service::tell_how_it_goes(engine.clone(), shutdown.clone()));
     tasks.spawn(memory::keep_small(shutdown.clone()));

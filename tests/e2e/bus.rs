@@ -1,6 +1,8 @@
-//! The daemon on a session bus, asked by a program that nobody here wrote, in another language.
+//! The daemon on a session bus, asked by a program that nobody here wrote, in another language; and on a bus of the
+//! system, under the policy that the packages install.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
@@ -15,8 +17,36 @@ impl Bus {
     fn start() -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("sharekaro-bus.").tempdir()?;
         let address = format!("--address=unix:path={}/bus", dir.path().display());
+        Self::run(dir, &["--session", &address])
+    }
+
+    /// As the bus of the system: nobody may own a name or call but where a policy says so. Ours is the one of the
+    /// packages, with this group in the place of sharekaro-bus.
+    fn of_the_system(group: &str) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("sharekaro-bus.").tempdir()?;
+        let ours = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../packaging/dbus/org.sharekaro.ShareKaro1.conf"))?;
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        fs::write(path("ours.conf"), ours.replace("group=\"sharekaro-bus\"", &format!("group=\"{group}\"")))?;
+        fs::write(
+            path("conf"),
+            format!(
+                r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN" "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig><listen>unix:path={}</listen><auth>EXTERNAL</auth>
+<policy context="default"><allow user="*"/><deny own="*"/><deny send_type="method_call"/><allow send_type="signal"/>
+<allow send_requested_reply="true" send_type="method_return"/><allow send_requested_reply="true" send_type="error"/>
+<allow receive_type="method_call"/><allow receive_type="method_return"/><allow receive_type="error"/><allow receive_type="signal"/>
+<allow send_destination="org.freedesktop.DBus"/></policy><include>{}</include></busconfig>"#,
+                path("bus"),
+                path("ours.conf")
+            ),
+        )?;
+        let config = format!("--config-file={}", path("conf"));
+        Self::run(dir, &[&config])
+    }
+
+    fn run(dir: tempfile::TempDir, args: &[&str]) -> Result<Self> {
         let mut command = Command::new("dbus-daemon");
-        command.args(["--session", "--nofork", "--nopidfile", &address]).stdin(Stdio::null()).stderr(Stdio::null());
+        command.args(["--nofork", "--nopidfile"]).args(args).stdin(Stdio::null()).stderr(Stdio::null());
         let bus = Self(command.spawn().context("dbus-daemon is missing: sudo apt-get install dbus")?, dir);
         until("the bus is there", 20, || Ok(bus.1.path().join("bus").exists().then_some(())))?;
         Ok(bus)
@@ -73,5 +103,44 @@ fn a_client_in_python_sends_writes_asks_and_is_refused_by_name() -> Result<()> {
             Ok(messages["messages"].as_array().is_some_and(|all| all.iter().any(|it| it["text"] == "from Python")).then_some(()))
         })?;
         bob.received("handed over").map(drop)
+    })
+}
+
+#[test]
+fn on_the_bus_of_the_system_it_is_where_its_group_may_and_says_so_where_not() -> Result<()> {
+    let id = Command::new("id").arg("-gn").output()?;
+    let own_group = String::from_utf8(id.stdout)?.trim().to_owned();
+    on_loopback(["alice"], |[alice]| {
+        let (may, may_not) = (Bus::of_the_system(&own_group)?, Bus::of_the_system("no-such-group")?);
+        alice.set("SHAREKARO_SYSTEM_BUS", "true");
+        alice.set("DBUS_SYSTEM_BUS_ADDRESS", may.address());
+        alice.restart()?;
+        let asked = || -> Result<String> {
+            let name = "org.sharekaro.ShareKaro1";
+            let manager = format!("{name}.Manager1");
+            let mut command = Command::new("busctl");
+            command.args([
+                &format!("--address={}", may.address()),
+                "get-property",
+                name,
+                "/org/sharekaro/ShareKaro1",
+                &manager,
+                "DeviceName",
+            ]);
+            Ok(String::from_utf8(command.output()?.stdout)?)
+        };
+
+        until("it answers there", 20, || Ok((asked()?.trim() == "s \"alice\"").then_some(())))?;
+        let warnings = alice.ctl("status").ok()?.last()?["warnings"].clone();
+        ensure!(!warnings.to_string().contains("bus"), "without a session there is no bus of one, and that is as it should be: {warnings}");
+
+        alice.set("DBUS_SYSTEM_BUS_ADDRESS", may_not.address());
+        alice.restart()?;
+
+        until("it says why it is not there", 20, || {
+            let warnings = alice.ctl("status").ok()?.last()?["warnings"].clone();
+            let warned = warnings.as_array().context("no warnings")?.iter().find(|it| it["code"] == "no_system_bus");
+            Ok(warned.filter(|it| it["hint"].as_str().is_some_and(|hint| hint.contains("sharekaro-bus"))).map(drop))
+        })
     })
 }

@@ -13,7 +13,7 @@ root="$work/root"
 
 # libpam-systemd and dbus-user-session make a login a session with a manager and a bus, as on any desktop.
 packages="systemd-sysv,udev,dbus,dbus-user-session,libpam-systemd,linux-image-cloud-amd64,initramfs-tools,iproute2,kmod,\
-procps,libcap2-bin,login,passwd,adduser,libglib2.0-bin,nftables"
+procps,libcap2-bin,login,passwd,adduser,libglib2.0-bin,nftables,polkitd"
 
 cat >"$work/inside" <<'EOF'
 set -eu

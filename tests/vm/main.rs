@@ -17,6 +17,9 @@ use sharekaro_tests::{Host, MIB, Machine, Sandbox, beside_a_machine, sh, until};
 
 use self::anna::Anna;
 
+const NAME: &str = "org.sharekaro.ShareKaro1";
+const ROOT: &str = "/org/sharekaro/ShareKaro1";
+
 /// An emulated processor computes some 20 times slower; whatever needs it, gets this long.
 const PATIENCE: u64 = 240;
 
@@ -207,10 +210,39 @@ fn one_daemon_of_two_units(machine: &Machine, anna: &Anna, bob: &Host) -> Result
     until("bob is there", PATIENCE, || Ok(online(&anna.json("peers")?, "bob").then_some(())))?;
     anna.ok("head -c 300000 /dev/urandom > 'from the system.bin' && sharectl send bob 'from the system.bin' --json")?;
     bob.received("from the system.bin")?;
+    the_bus_of_the_system_answers(machine, anna, &id)?;
     the_journal_is_clean(machine)?;
 
     machine.ok("systemctl disable --now sharekarod@anna")?;
     anna.ok("systemctl --user start sharekarod && sharectl status").map(drop)
+}
+
+/// Anna's daemon on the bus of the system: she may call it, root may, and another user what a rule of polkit allows.
+fn the_bus_of_the_system_answers(machine: &Machine, anna: &Anna, id: &serde_json::Value) -> Result<()> {
+    let ask = format!("busctl --system get-property {NAME} {ROOT} {NAME}.Manager1 DeviceId");
+    let invite = format!("busctl --system call {NAME} {ROOT} {NAME}.Manager1 Invite a{{sv}} 0");
+    let nobody = |what: &str| machine.run(&format!("setpriv --reuid nobody --regid nogroup --clear-groups {what}"));
+    let told = until("the daemon is on the bus of the system", PATIENCE, || Ok(Some(anna.run(&ask)?).filter(|said| said.code == 0)))?;
+    ensure!(told.text == format!("s {id}"), "{} is not {id}", told.text);
+    ensure!(machine.ok(&ask)? == told.text, "polkit does not let root in");
+
+    for refused in [nobody(&ask)?, nobody(&invite)?] {
+        ensure!(refused.code != 0 && !refused.text.contains(told.text.as_str()), "somebody else was let in: {}", refused.text);
+    }
+    let own =
+        "busctl --system call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus RequestName su org.sharekaro.ShareKaro1 0";
+    ensure!(nobody(own)?.text.contains("denied"), "anybody may own the name");
+
+    machine.ok(
+        "printf 'polkit.addRule(function(action, subject) { if (action.id == \"org.sharekaro.read\" && subject.user == \"nobody\") return polkit.Result.YES; });' >/etc/polkit-1/rules.d/10-test.rules && chmod 644 /etc/polkit-1/rules.d/10-test.rules",
+    )?;
+    until("polkit has read the rule", PATIENCE, || Ok((nobody(&ask)?.text == told.text).then_some(())))?;
+    ensure!(nobody(&invite)?.code != 0, "who may look may act");
+    machine.ok("rm /etc/polkit-1/rules.d/10-test.rules")?;
+
+    machine.ok("systemctl mask --now polkit")?;
+    ensure!(nobody(&ask)?.code != 0 && anna.ok(&ask)? == told.text, "without polkit it is for anna alone");
+    machine.ok("systemctl unmask polkit").map(drop)
 }
 
 fn it_leaves(machine: &Machine, anna: &Anna) -> Result<()> {
@@ -224,7 +256,7 @@ fn it_leaves(machine: &Machine, anna: &Anna) -> Result<()> {
     let left = machine
         .ok("find / -xdev \\( -iname '*sharekaro*' -o -name '*sharectl*' \\) ! -path '/home/*' ! -path '/mnt/*' ! -path '/proc/*'")?;
     ensure!(left.is_empty(), "left behind: {left}");
-    ensure!(machine.run("getent group sharekaro")?.code != 0, "its group is still there");
+    ensure!(machine.run("getent group | grep ^sharekaro")?.code != 0, "its groups are still there");
     anna.ok(
         "test -s .local/state/sharekaro/identity.key -o -n \"$(ls -A .local/state/sharekaro)\" && test -s Downloads/ShareKaro/rebooted.bin",
     )

@@ -14,7 +14,7 @@ use zbus::{
     object_server::{DispatchResult, Interface, SignalEmitter},
 };
 
-use super::gate::Gate;
+use super::gate::{Deed, Gate};
 
 /// What a call costs.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,15 @@ pub(super) enum Cost {
     Listing,
 }
 
-/// An interface that only our own user may use.
+/// Methods that only tell; every other one has something done.
+const TELLING: [&str; 6] = ["FindPeer", "GetManagedObjects", "List", "ListPaths", "ListSkipped", "Search"];
+
+/// What a method does, for who decides about it.
+fn deed(method: &MemberName<'_>) -> Deed {
+    if TELLING.contains(&method.as_str()) { Deed::Look } else { Deed::Act }
+}
+
+/// An interface that only those may use whom the gate lets in.
 pub(super) struct Gated<I> {
     inner: I,
     gate: Arc<Gate>,
@@ -54,7 +62,7 @@ impl<I: Interface> Interface for Gated<I> {
         emitter: &SignalEmitter<'_>,
     ) -> Option<Result<OwnedVariant, BoxDBusError>> {
         let _pass = match header {
-            Some(header) => match self.gate.enter(header, 0).await {
+            Some(header) => match self.gate.enter(header, 0, Deed::Look).await {
                 Ok(pass) => Some(pass),
                 Err(e) => return Some(Err(e.into())),
             },
@@ -71,7 +79,7 @@ impl<I: Interface> Interface for Gated<I> {
         emitter: &SignalEmitter<'_>,
     ) -> fdo::Result<HashMap<String, OwnedVariant>> {
         let _pass = match header {
-            Some(header) => Some(self.gate.enter(header, 0).await?),
+            Some(header) => Some(self.gate.enter(header, 0, Deed::Look).await?),
             None => None, // zbus itself asks, for a signal or for a listing that was let in
         };
         self.inner.get_all(server, connection, header, emitter).await
@@ -89,7 +97,7 @@ impl<I: Interface> Interface for Gated<I> {
         match self.inner.set(property, value, server, connection, header, emitter) {
             DispatchResult::Async(work) => DispatchResult::Async(Box::pin(async move {
                 let header = header.ok_or_else(|| fdo::Error::AccessDenied("nobody calls".to_owned()))?;
-                let _pass = self.gate.enter(header, 0).await?;
+                let _pass = self.gate.enter(header, 0, Deed::Act).await?;
                 work.await
             })),
             DispatchResult::NotFound => DispatchResult::NotFound,
@@ -121,9 +129,10 @@ impl<I: Interface> Interface for Gated<I> {
         message: &'call Message,
         name: MemberName<'call>,
     ) -> DispatchResult<'call> {
+        let deed = deed(&name);
         match self.inner.call(server, connection, message, name) {
             DispatchResult::Async(work) => DispatchResult::Async(Box::pin(async move {
-                let _pass = self.gate.enter(&message.header(), message.data().len()).await?;
+                let _pass = self.gate.enter(&message.header(), message.data().len(), deed).await?;
                 let _turn = if self.cost == Cost::Listing { self.gate.listing().await } else { None };
                 work.await
             })),
@@ -143,5 +152,20 @@ impl<I: Interface> Interface for Gated<I> {
 
     fn introspect_to_writer(&self, writer: &mut dyn Write, level: usize) {
         self.inner.introspect_to_writer(writer, level);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_tells_are_methods_that_there_are() {
+        let xml = include_str!("../../../dbus/org.sharekaro.ShareKaro1.xml");
+
+        for method in TELLING.into_iter().filter(|method| *method != "GetManagedObjects") {
+            assert!(xml.contains(&format!("<method name=\"{method}\">")), "{method}");
+        }
+        assert_eq!(deed(&MemberName::from_static_str_unchecked("Send")), Deed::Act);
     }
 }

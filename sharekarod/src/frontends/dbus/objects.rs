@@ -21,9 +21,11 @@ use sharekaro_proto::{
     nouns::transfer::{Direction, TransferState},
 };
 use tokio::time::Instant;
-use zbus::{Connection, OwnedObjectPath, Variant, connection::Builder, fdo::ObjectManager, object_server::SignalEmitter};
+use zbus::{Connection, ObjectPath, OwnedObjectPath, Variant, connection::Builder, object_server::Interface};
 
 use super::{
+    Kind,
+    audience::Audience,
     drop::{Contents, Drop1},
     gate::Gate,
     gated::{Cost, Gated},
@@ -32,6 +34,7 @@ use super::{
     paths::{ROOT, drop_path, peer_path, transfer_path},
     peer::Peer1,
     spool::Spool,
+    standing::Standing,
     text::{bus_count, bus_text},
     told::Told,
     transfer::Transfer1,
@@ -52,9 +55,10 @@ enum News {
 /// What stands on one connection.
 pub(super) struct Objects {
     engine: Engine,
-    connection: Connection,
+    audience: Audience,
     gate: Arc<Gate>,
     wishes: Wishes,
+    standing: Standing,
     manager: Told<Manager1>,
     messages: Told<Messages1>,
     drops: Vec<Told<Drop1>>,
@@ -66,19 +70,26 @@ pub(super) struct Objects {
 
 impl Objects {
     /// Connects with the object manager and the manager standing: a call may come with the first message already.
-    pub(super) async fn connect(builder: Builder<'_>, engine: Engine, gate: Gate, wishes: Wishes, spool: Arc<Spool>) -> zbus::Result<Self> {
-        let (gate, manager) = (Arc::new(gate), Manager1::new(engine.clone(), wishes.clone(), spool));
-        let messages = Messages1::new(engine.clone());
-        let builder = builder.serve_at(ROOT, Gated::new(ObjectManager, &gate, Cost::Listing)); // first: it announces what stands below it
+    pub(super) async fn connect(
+        (builder, kind): (Builder<'_>, Kind),
+        engine: Engine,
+        gate: &Arc<Gate>,
+        wishes: Wishes,
+        spool: Arc<Spool>,
+    ) -> zbus::Result<Self> {
+        let (gate, manager) = (Arc::clone(gate), Manager1::new(engine.clone(), wishes.clone(), spool));
+        let (messages, standing) = (Messages1::new(engine.clone()), Standing::default());
+        let builder = builder.serve_at(ROOT, Gated::new(standing.clone(), &gate, Cost::Listing));
         let builder = builder.serve_at(ROOT, Gated::new(manager.clone(), &gate, Cost::Small));
         let connection = builder.serve_at(ROOT, Gated::new(messages.clone(), &gate, Cost::Small)).build().await?;
         let manager = Told::new(&connection, root(), manager).await?;
         let messages = Told::new(&connection, root(), messages).await?;
         Ok(Self {
             engine,
-            connection,
+            audience: Audience::new(connection, kind, &gate),
             gate,
             wishes,
+            standing,
             manager,
             messages,
             drops: Vec::new(),
@@ -90,7 +101,7 @@ impl Objects {
 
     /// The connection on which all of it stands.
     pub(super) fn connection(&self) -> &Connection {
-        &self.connection
+        self.audience.connection()
     }
 
     /// Puts up all there is; nothing of it is news.
@@ -163,19 +174,19 @@ impl Objects {
     pub(super) async fn tell_due(&mut self, now: Instant) -> zbus::Result<()> {
         let is_due = |due: Option<Instant>| due.is_some_and(|at| at <= now);
         if is_due(self.manager.due(now)) {
-            self.manager.tell(&self.connection).await?;
+            self.manager.tell(&self.audience).await?;
         }
         if is_due(self.messages.due(now)) {
-            self.messages.tell(&self.connection).await?;
+            self.messages.tell(&self.audience).await?;
         }
         for told in self.drops.iter_mut().filter(|it| is_due(it.due(now))) {
-            told.tell(&self.connection).await?;
+            told.tell(&self.audience).await?;
         }
         for told in self.peers.values_mut().filter(|it| is_due(it.due(now))) {
-            told.tell(&self.connection).await?;
+            told.tell(&self.audience).await?;
         }
         for told in self.transfers.values_mut().filter(|it| is_due(it.due(now))) {
-            told.tell(&self.connection).await?;
+            told.tell(&self.audience).await?;
         }
         Ok(())
     }
@@ -202,12 +213,30 @@ impl Objects {
         Ok(())
     }
 
+    /// Makes an object stand, listed and told of.
+    async fn put_up_object<I: Interface + Clone>(&self, path: OwnedObjectPath, object: I) -> zbus::Result<Told<I>> {
+        let told = Told::new(self.connection(), path.clone(), object.clone()).await?;
+        let gated = Gated::new(object.clone(), &self.gate, Cost::Small);
+        self.connection().object_server().at(path.clone(), gated).await?;
+        self.standing.add(path, object);
+        told.introduce(&self.audience).await?;
+        Ok(told)
+    }
+
+    async fn take_down_object<I: Interface>(&self, path: OwnedObjectPath) -> zbus::Result<()> {
+        self.connection().object_server().remove::<Gated<I>, _>(path.clone()).await?;
+        self.standing.remove(&path);
+        for emitter in self.audience.of(&root()) {
+            Standing::interfaces_removed(&emitter, ObjectPath::from(&path), vec![I::name()]).await?;
+        }
+        Ok(())
+    }
+
     /// Which drop folders there are does not change while the daemon runs.
     async fn put_up_drops(&mut self) -> zbus::Result<()> {
         for (place, dir) in self.engine.config().drop_dirs().into_iter().enumerate() {
             let (path, object) = (drop_path(place), Drop1::new(self.engine.clone(), dir));
-            let told = Told::new(&self.connection, path.clone(), object.clone()).await?;
-            self.connection.object_server().at(path, Gated::new(object, &self.gate, Cost::Small)).await?;
+            let told = self.put_up_object(path, object).await?;
             self.drops.push(told);
         }
         Ok(())
@@ -232,15 +261,14 @@ impl Objects {
             return Ok(());
         }
         let (path, object) = (peer_path(&peer.id), Peer1::new(self.engine.clone(), self.wishes.clone(), peer.clone()));
-        let told = Told::new(&self.connection, path.clone(), object.clone()).await?;
-        self.connection.object_server().at(path, Gated::new(object, &self.gate, Cost::Small)).await?;
+        let told = self.put_up_object(path, object).await?;
         self.peers.insert(peer.id, told);
         Ok(())
     }
 
     async fn take_down_peer(&mut self, id: DeviceId) -> zbus::Result<()> {
         if self.peers.remove(&id).is_some() {
-            self.connection.object_server().remove::<Gated<Peer1>, _>(peer_path(&id)).await?;
+            self.take_down_object::<Peer1>(peer_path(&id)).await?;
         }
         Ok(())
     }
@@ -275,8 +303,7 @@ impl Objects {
 
     async fn put_up_transfer(&mut self, transfer: &Transfer) -> zbus::Result<()> {
         let (path, object) = (transfer_path(transfer.id), Transfer1::new(self.engine.clone(), self.wishes.clone(), transfer.clone()));
-        let told = Told::new(&self.connection, path.clone(), object.clone()).await?;
-        self.connection.object_server().at(path, Gated::new(object, &self.gate, Cost::Small)).await?;
+        let told = self.put_up_object(path, object).await?;
         self.transfers.insert(transfer.id, told);
         while self.transfers.len() > HISTORY_SHOWN {
             let oldest =
@@ -289,7 +316,7 @@ impl Objects {
 
     async fn take_down_transfer(&mut self, id: TransferId) -> zbus::Result<()> {
         if self.transfers.remove(&id).is_some() {
-            self.connection.object_server().remove::<Gated<Transfer1>, _>(transfer_path(id)).await?;
+            self.take_down_object::<Transfer1>(transfer_path(id)).await?;
         }
         Ok(())
     }
@@ -307,9 +334,10 @@ impl Objects {
         }
         cell.set(Overview { warnings: warnings.to_vec(), ..(*before).clone() });
         self.manager.touch();
-        let emitter = self.emitter(root())?;
-        for warning in warnings.iter().filter(|it| news == News::Yes && !before.warnings.contains(it)) {
-            Manager1::error(&emitter, &bus_text(&warning.code), &bus_text(&warning.message), &bus_text(&warning.hint)).await?;
+        for emitter in self.audience.of(&root()) {
+            for warning in warnings.iter().filter(|it| news == News::Yes && !before.warnings.contains(it)) {
+                Manager1::error(&emitter, &bus_text(&warning.code), &bus_text(&warning.message), &bus_text(&warning.hint)).await?;
+            }
         }
         Ok(())
     }
@@ -335,10 +363,12 @@ impl Objects {
     async fn tell_end(&mut self, transfer: &Transfer) -> zbus::Result<()> {
         self.count();
         if let Some(told) = self.transfers.get_mut(&transfer.id) {
-            told.tell(&self.connection).await?;
+            told.tell(&self.audience).await?;
         }
-        let (path, info) = (transfer_path(transfer.id), finished_info(transfer));
-        Manager1::transfer_finished(&self.emitter(root())?, path, transfer.state.word(), info).await
+        for emitter in self.audience.of(&root()) {
+            Manager1::transfer_finished(&emitter, transfer_path(transfer.id), transfer.state.word(), finished_info(transfer)).await?;
+        }
+        Ok(())
     }
 
     async fn tell_offer(&mut self, transfer: &Transfer) -> zbus::Result<()> {
@@ -348,9 +378,12 @@ impl Objects {
         {
             self.show_peer(&peer).await?;
         }
-        let (path, peer) = (transfer_path(transfer.id), peer_path(&transfer.peer_id));
         let (summary, files) = (bus_text(&transfer.title), bus_count(transfer.files_total));
-        Manager1::incoming_offer(&self.emitter(root())?, path, peer, &summary, transfer.bytes_total, files).await
+        for emitter in self.audience.of(&root()) {
+            let (path, peer) = (transfer_path(transfer.id), peer_path(&transfer.peer_id));
+            Manager1::incoming_offer(&emitter, path, peer, &summary, transfer.bytes_total, files).await?;
+        }
+        Ok(())
     }
 
     async fn count_unread(&mut self) {
@@ -360,14 +393,20 @@ impl Objects {
 
     async fn tell_message(&mut self, message: &Message) -> zbus::Result<()> {
         self.count_unread().await;
-        Messages1::received(&self.emitter(root())?, fields(message)).await
+        for emitter in self.audience.of(&root()) {
+            Messages1::received(&emitter, fields(message)).await?;
+        }
+        Ok(())
     }
 
     async fn tell_message_state(&mut self, message: &Message) -> zbus::Result<()> {
         if message.direction == Direction::In {
             self.count_unread().await; // somebody read it
         }
-        Messages1::state_changed(&self.emitter(root())?, &message.id.to_string(), message.state.word()).await
+        for emitter in self.audience.of(&root()) {
+            Messages1::state_changed(&emitter, &message.id.to_string(), message.state.word()).await?;
+        }
+        Ok(())
     }
 
     async fn tell_words(&mut self, pairing: &Pairing) -> zbus::Result<()> {
@@ -378,19 +417,22 @@ impl Objects {
             return Ok(());
         }
         self.show_peer(&pairing.peer).await?;
-        Peer1::pairing_requested(&self.emitter(peer_path(&pairing.peer.id))?, &bus_text(&pairing.words)).await
+        for emitter in self.audience.of(&peer_path(&pairing.peer.id)) {
+            Peer1::pairing_requested(&emitter, &bus_text(&pairing.words)).await?;
+        }
+        Ok(())
     }
 
     async fn tell_alarm(&mut self, alarm: &IdentityAlarm) -> zbus::Result<()> {
-        Peer1::identity_changed(&self.emitter(peer_path(&alarm.trusted))?, &alarm.trusted.grouped(), &alarm.seen.grouped()).await
-    }
-
-    fn emitter(&self, path: OwnedObjectPath) -> zbus::Result<SignalEmitter<'static>> {
-        Ok(SignalEmitter::new(&self.connection, path)?.into_owned())
+        for emitter in self.audience.of(&peer_path(&alarm.trusted)) {
+            Peer1::identity_changed(&emitter, &alarm.trusted.grouped(), &alarm.seen.grouped()).await?;
+        }
+        Ok(())
     }
 }
 
-fn root() -> OwnedObjectPath {
+/// The path of the root.
+pub(super) fn root() -> OwnedObjectPath {
     zbus::ObjectPath::from_static_str_unchecked(ROOT).into()
 }
 

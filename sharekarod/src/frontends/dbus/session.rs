@@ -11,12 +11,12 @@ use tokio_util::sync::CancellationToken;
 use zbus::{
     Connection,
     connection::Builder,
-    fdo::{DBusProxy, RequestNameFlags},
+    fdo::{DBusProxy, NameOwnerChangedStream, RequestNameFlags},
     names::BusName,
 };
 
 use super::{
-    Bus, NAME_TAKEN, NO_BUS,
+    Bus, Kind,
     gate::Gate,
     objects::Objects,
     paths::NAME,
@@ -59,21 +59,22 @@ async fn serve_connected(bus: &Bus, engine: &Engine, spool: &Arc<Spool>) -> Ende
 }
 
 fn builder(bus: &Bus) -> Builder<'_> {
-    let builder = match bus {
-        Bus::Session => Builder::session(),
-        #[cfg(test)]
-        Bus::At(address) => Builder::address(address.as_str()),
-    };
-    builder.method_timeout(ANSWER_WITHIN)
+    match (&bus.address, bus.kind) {
+        (Some(address), _) => Builder::address(address.as_str()),
+        (None, Kind::Session) => Builder::session(),
+        (None, Kind::System) => Builder::system(),
+    }
 }
 
 /// Serves until something stops it. `named` says whether the name was ours.
 async fn serve_objects(bus: &Bus, engine: &Engine, spool: &Arc<Spool>, named: &mut bool) -> zbus::Result<Infallible> {
-    let asker = in_time(builder(bus).build()).await?;
-    or_closed(&asker, wait_until_free(&asker, engine)).await?;
+    let asker = in_time(builder(bus).build()).await?; // asks one by one, each with a limit of its own
+    or_closed(&asker, wait_until_free(&asker, bus.kind, engine)).await?;
     let (wishes, waiting) = Wishes::channel();
-    let gate = in_time(Gate::new(asker.clone())).await?;
-    let mut objects = in_time(Objects::connect(builder(bus), engine.clone(), gate, wishes, Arc::clone(spool))).await?;
+    let gate = Arc::new(in_time(Gate::new(asker.clone(), bus.kind)).await?);
+    let leaving = in_time(who_leaves(&asker, bus.kind)).await?;
+    let serving = (builder(bus).method_timeout(ANSWER_WITHIN), bus.kind);
+    let mut objects = in_time(Objects::connect(serving, engine.clone(), &gate, wishes, Arc::clone(spool))).await?;
     let connection = objects.connection().clone();
     let served = async {
         let mut events = engine.subscribe();
@@ -83,13 +84,32 @@ async fn serve_objects(bus: &Bus, engine: &Engine, spool: &Arc<Spool>, named: &m
         // never in anybody's place, and nobody in ours
         objects.connection().request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await?;
         *named = true;
-        engine.unwarn(NO_BUS);
-        engine.unwarn(NAME_TAKEN);
-        tracing::info!(name = NAME, "on the session bus");
+        engine.unwarn(bus.kind.no_bus());
+        engine.unwarn(bus.kind.name_taken());
+        tracing::info!(name = NAME, "on the {}", bus.kind.words());
         objects.tell_what_waits(snapshot).await?;
-        follow(objects, events, waiting).await
+        tokio::select! {
+            ended = follow(objects, events, waiting) => ended,
+            ended = forget_who_leaves(leaving, &gate) => ended,
+        }
     };
     or_closed(&connection, or_closed(&asker, served)).await
+}
+
+/// Tells which clients leave, where signals go to each of them by name.
+async fn who_leaves(asker: &Connection, kind: Kind) -> zbus::Result<Option<NameOwnerChangedStream>> {
+    match kind {
+        Kind::Session => Ok(None),
+        Kind::System => DBusProxy::new(asker).await?.receive_name_owner_changed_with_args(&[(2, "")]).await.map(Some),
+    }
+}
+
+async fn forget_who_leaves(leaving: Option<NameOwnerChangedStream>, gate: &Gate) -> zbus::Result<Infallible> {
+    let Some(mut leaving) = leaving else { return std::future::pending().await };
+    while let Some(left) = leaving.next().await {
+        gate.forget(left.args()?.name());
+    }
+    Err(over())
 }
 
 /// The work's result, unless the connection ends before.
@@ -124,18 +144,14 @@ async fn follow(mut objects: Objects, mut events: Subscription, mut waiting: mps
 }
 
 /// Returns when nobody has the name. Waiting for that costs nothing: the bus tells.
-async fn wait_until_free(connection: &Connection, engine: &Engine) -> zbus::Result<()> {
-    let bus = DBusProxy::new(connection).await?;
-    let mut changes = bus.receive_name_owner_changed_with_args(&[(0, NAME)]).await?;
+async fn wait_until_free(connection: &Connection, kind: Kind, engine: &Engine) -> zbus::Result<()> {
+    let bus = in_time(DBusProxy::new(connection)).await?;
+    let mut changes = in_time(bus.receive_name_owner_changed_with_args(&[(0, NAME)])).await?;
     let name = BusName::try_from(NAME)?;
-    while bus.name_has_owner(name.clone()).await? {
-        let message = format!("another program has the name {NAME} on the session bus");
-        engine.unwarn(NO_BUS);
-        engine.warn(
-            NAME_TAKEN,
-            message,
-            "only one daemon a user is on the bus; `busctl --user status org.sharekaro.ShareKaro1` shows which",
-        );
+    while in_time(async { Ok(bus.name_has_owner(name.clone()).await?) }).await? {
+        let message = format!("another program has the name {NAME} on the {}", kind.words());
+        engine.unwarn(kind.no_bus());
+        engine.warn(kind.name_taken(), message, kind.name_taken_hint());
         if changes.next().await.is_none() {
             return Err(over());
         }

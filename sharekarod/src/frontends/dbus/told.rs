@@ -5,10 +5,12 @@ use std::{borrow::Cow, collections::HashMap, time::Duration};
 
 use tokio::time::Instant;
 use zbus::{
-    Connection, OwnedObjectPath, OwnedVariant, Variant,
+    Connection, ObjectPath, OwnedObjectPath, OwnedVariant, Variant,
     fdo::Properties,
     object_server::{Interface, SignalEmitter},
 };
+
+use super::{audience::Audience, standing::Standing};
 
 /// Changes of one object are told no sooner after one another: three a second, and with the end, which never waits,
 /// at most four.
@@ -46,19 +48,30 @@ impl<I: Interface> Told<I> {
         self.stale.then(|| self.sent_at.map_or(now, |at| at + TOLD_EVERY))
     }
 
+    /// Tells listeners that it stands here now, with all of its properties.
+    pub(super) async fn introduce(&self, audience: &Audience) -> zbus::Result<()> {
+        for emitter in audience.of(&super::objects::root()) {
+            let properties = self.sent.iter().map(|(name, value)| Ok((name.as_str(), Variant::try_from(value)?)));
+            let interfaces = HashMap::from([(I::name(), properties.collect::<zbus::Result<_>>()?)]);
+            Standing::interfaces_added(&emitter, ObjectPath::from(&self.path), interfaces).await?;
+        }
+        Ok(())
+    }
+
     /// Tells listeners now what differs from what they were told last.
-    pub(super) async fn tell(&mut self, connection: &Connection) -> zbus::Result<()> {
+    pub(super) async fn tell(&mut self, audience: &Audience) -> zbus::Result<()> {
         self.stale = false;
+        let connection = audience.connection();
         let emitter = SignalEmitter::new(connection, self.path.clone())?;
         let now = self.object.get_all(connection.object_server(), connection, None, &emitter).await?;
-        let mut changed = HashMap::new();
-        for (name, value) in now.iter().filter(|(name, value)| self.sent.get(*name) != Some(value)) {
-            changed.insert(name.as_str(), Variant::try_from(value)?);
-        }
+        let changed: Vec<_> = now.iter().filter(|(name, value)| self.sent.get(*name) != Some(value)).collect();
         if changed.is_empty() {
             return Ok(());
         }
-        Properties::properties_changed(&emitter, I::name(), changed, Cow::Borrowed(&[])).await?;
+        for emitter in audience.of(&self.path) {
+            let changed = changed.iter().map(|(name, value)| Ok((name.as_str(), Variant::try_from(*value)?)));
+            Properties::properties_changed(&emitter, I::name(), changed.collect::<zbus::Result<_>>()?, Cow::Borrowed(&[])).await?;
+        }
         self.sent = now;
         self.sent_at = Some(Instant::now());
         Ok(())

@@ -8,11 +8,11 @@ use zbus::{OwnedObjectPath, OwnedVariant, Proxy, fdo::ObjectManagerProxy};
 use super::stage::{Host, PrivateBus, owned, until};
 use crate::{
     engine::transfers::{record::Record, table::tests::record},
-    frontends::dbus::{
-        NAME_TAKEN, NO_BUS,
-        paths::{NAME, ROOT, peer_path},
-    },
+    frontends::dbus::paths::{NAME, ROOT, peer_path},
 };
+
+const NO_BUS: &str = "no_session_bus";
+const NAME_TAKEN: &str = "bus_name_taken";
 
 fn sees(host: &Host, byte: u8, name: &str) -> DeviceId {
     let id = DeviceId::from_bytes([byte; 32]);

@@ -1,6 +1,6 @@
 //! Clients that are wrong, hostile, or too many.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use sharekaro_proto::{DeviceId, nouns::transfer::TransferState};
@@ -10,6 +10,7 @@ use super::stage::{Host, PATIENCE, PrivateBus};
 use crate::{
     engine::transfers::table::tests::record,
     frontends::dbus::{
+        Kind,
         gate::Gate,
         objects::Objects,
         paths::{NAME, ROOT},
@@ -144,13 +145,13 @@ async fn another_user_is_refused_every_method_and_every_property() {
     let bus = PrivateBus::start();
     let (host, client) = (Host::new("alice"), bus.client().await);
     // the same user calls, but the daemon is somebody else's
-    let gate = Gate::of_user(bus.client().await, u32::MAX);
+    let gate = Arc::new(Gate::of_user(bus.client().await, Kind::Session, u32::MAX));
     let (wishes, _waiting) = Wishes::channel();
     let address = bus.address();
     let objects = Objects::connect(
-        zbus::connection::Builder::address(address.as_str()),
+        (zbus::connection::Builder::address(address.as_str()), Kind::Session),
         host.engine.clone(),
-        gate,
+        &gate,
         wishes,
         Spool::new(host.dir.path()),
     )

@@ -6,3 +6,4 @@ mod messages;
 mod misuse;
 mod sending;
 mod stage;
+mod system;

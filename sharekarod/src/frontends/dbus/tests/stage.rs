@@ -20,7 +20,7 @@ use zbus::Connection;
 use crate::{
     config::{Config, Told},
     engine::Engine,
-    frontends::dbus::{Bus, paths::NAME, run_on},
+    frontends::dbus::{Absence, Bus, Kind, paths::NAME, run_on},
     identity::Identity,
     store::Store,
 };
@@ -187,7 +187,15 @@ impl Host {
 
     /// Served on this bus, sooner or later.
     pub(super) fn serve(&mut self, bus: &PrivateBus) {
-        self.serving = Some(tokio::spawn(run_on(Bus::At(bus.address()), self.engine.clone(), self.shutdown.clone())));
+        self.serve_on(Some(bus), None);
+    }
+
+    /// Served on these buses, as by sharekarod@ where there is one of the system.
+    pub(super) fn serve_on(&mut self, session: Option<&PrivateBus>, system: Option<&PrivateBus>) {
+        let absence = if system.is_some() { Absence::Usual } else { Absence::Trouble };
+        let session = session.map(|bus| Bus { kind: Kind::Session, absence, address: Some(bus.address()) });
+        let system = system.map(|bus| Bus { kind: Kind::System, absence: Absence::Trouble, address: Some(bus.address()) });
+        self.serving = Some(tokio::spawn(run_on(session, system, self.engine.clone(), self.shutdown.clone())));
     }
 
     /// Served on this bus, and the name is taken.
