@@ -80,7 +80,7 @@ impl Engine {
             let missed = |address: &SocketAddr| self.endpoint().is_some_and(|endpoint| endpoint.missed_call(address.ip(), CALLS_WITHIN));
             way.missed_call = addresses.iter().any(missed);
             let known_to_be_there = way.connected || knocked == Knock::Answered || knocked == Knock::Closed;
-            way.machine = if known_to_be_there { Presence::There } else { find_machine(address).await };
+            way.machine = if known_to_be_there { Presence::There } else { find_machine(as_neighbour(&addresses).unwrap_or(address)).await };
         }
         if !way.connected {
             way.other_key = self.other_key(id, &addresses).await;
@@ -205,6 +205,11 @@ async fn first_open(addresses: &[SocketAddr]) -> Option<(SocketAddr, Knock)> {
     let knocks = addresses.iter().map(async |address| (*address, knock(*address).await));
     let knocked = futures_util::future::join_all(knocks).await;
     knocked.iter().find(|(_, knock)| *knock == Knock::Answered).or(knocked.first()).copied()
+}
+
+/// The address at which the kernel knows whether a machine is on our link: an IPv4 one, as for IPv6 it does not tell.
+fn as_neighbour(addresses: &[SocketAddr]) -> Option<SocketAddr> {
+    addresses.iter().copied().find(|address| address.is_ipv4() && interfaces::is_on_our_link(&address.ip()))
 }
 
 /// Whether a machine is there, whatever it lets through: a closed TCP port answers where no filter hides it, and on our
