@@ -50,11 +50,11 @@ impl Caller {
 impl Callers {
     /// Counts a call that comes in now; returns whether the sender is known to be ours.
     pub(super) fn enter(&mut self, sender: &str, now: Instant) -> Result<Option<bool>, &'static str> {
-        if self.senders.len() >= SENDERS_MAX && !self.senders.contains_key(sender) {
-            self.make_room(now);
-        }
         if self.in_flight >= IN_FLIGHT {
             return Err("too many calls at once");
+        }
+        if self.senders.len() >= SENDERS_MAX && !self.senders.contains_key(sender) {
+            self.make_room(now);
         }
         let new = || Caller { ours: None, guest_until: None, in_flight: 0, tokens: BURST, counted_at: now };
         let caller = self.senders.entry(sender.to_owned()).or_insert_with(new);
