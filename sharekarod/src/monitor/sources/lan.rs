@@ -245,6 +245,8 @@ fn note_link(links: &mut BTreeMap<u32, Link>, content: &[u8]) -> Option<()> {
             _ => {}
         }
     }
+    // What drivers tell of Wi-Fi in passing (IFLA_WIRELESS) has no address.
+    mac = mac.or_else(|| links.get(&index)?.mac);
     if links.len() < MOST_LINKS || links.contains_key(&index) {
         links.insert(index, Link { name: name?.into(), up: flags & (UP | RUNNING) == UP | RUNNING, mac });
     }
@@ -302,6 +304,18 @@ mod tests {
         assert!(first.contains(&Event::LinkUp), "{first:?}");
         assert!(!lan.second(Some("lo")).expect("heard").contains(&Event::LinkUp));
         assert!(lan.second(Some("nosuch0")).is_ok() && lan.gateway().is_none());
+    }
+
+    #[test]
+    fn a_link_of_which_something_is_told_in_passing_keeps_its_address() {
+        let header = [&[0; 4][..], &7_u32.to_ne_bytes(), &(UP | RUNNING).to_ne_bytes(), &[0; 4]].concat();
+        let name = attribute(3, b"wlan0\0");
+        let mut links = BTreeMap::new();
+
+        note_link(&mut links, &[&header[..], &name, &attribute(1, &[2, 0, 0, 0, 0, 9])].concat());
+        note_link(&mut links, &[&header[..], &name, &attribute(11, &[0; 20])].concat());
+
+        assert_eq!(links.get(&7).and_then(|link| link.mac), Some(Mac([2, 0, 0, 0, 0, 9])));
     }
 
     #[test]
