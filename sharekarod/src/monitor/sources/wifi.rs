@@ -78,6 +78,7 @@ struct Totals {
     sent: u32,
     retries: u32,
     failed: u32,
+    beacons: Option<u64>,
 }
 
 /// The machine's Wi-Fi.
@@ -87,6 +88,8 @@ pub(super) struct Wifi {
     stations: BTreeMap<u32, Station>,
     watched: Option<u32>,
     totals: Option<Totals>,
+    /// Where we are, as it was told.
+    here: Option<AccessPoint>,
     /// Seconds since an access point threw us out by a frame.
     thrown_out: u32,
 }
@@ -108,7 +111,7 @@ impl Wifi {
         socket.hear(|_, content| (family, groups) = families(content))?;
         let Some(family) = family else { return Ok(None) };
         groups.iter().try_for_each(|group| socket.join(*group))?;
-        let mut wifi = Self { socket, family, stations: BTreeMap::new(), watched: None, totals: None, thrown_out: u32::MAX };
+        let mut wifi = Self { socket, family, stations: BTreeMap::new(), watched: None, totals: None, here: None, thrown_out: u32::MAX };
         wifi.ask_interfaces()?;
         Ok(Some(wifi))
     }
@@ -123,7 +126,7 @@ impl Wifi {
         let watched = watched.filter(|index| self.stations.contains_key(index));
         let (mut told, mut due) = self.hear(watched)?;
         if self.watched != watched {
-            (self.watched, self.totals, told) = (watched, None, Vec::new());
+            (self.watched, self.totals, self.here, told) = (watched, None, None, Vec::new());
             due.scan = true;
         }
         if due.interfaces {
@@ -133,13 +136,14 @@ impl Wifi {
             if due.scan {
                 told.extend(self.points(index)?);
             }
-            told.extend(self.radio(index)?);
+            // What the second was like comes first: whether beacons stayed out says what a farewell means.
+            told.splice(0..0, self.radio(index)?);
         }
         Ok(told)
     }
 
     fn hear(&mut self, watched: Option<u32>) -> io::Result<(Vec<Event>, Due)> {
-        let Self { socket, family, stations, thrown_out, .. } = self;
+        let Self { socket, family, stations, here, thrown_out, .. } = self;
         let (mut told, mut due) = (Vec::new(), Due::default());
         let own = watched.and_then(|index| stations.get(&index)).and_then(|station| station.mac);
         *thrown_out = thrown_out.saturating_add(1);
@@ -147,7 +151,11 @@ impl Wifi {
             let Some(message) = Message::read(content).filter(|_| kind == *family) else { return };
             due.interfaces |= matches!(message.command, command::NEW_INTERFACE | command::DEL_INTERFACE);
             if message.index.is_some() && message.index == watched {
-                due.scan |= matches!(message.command, command::NEW_SCAN_RESULTS | command::CONNECT | command::ROAM);
+                let moved = matches!(message.command, command::CONNECT | command::ROAM | command::DISCONNECT);
+                if moved {
+                    *here = None;
+                }
+                due.scan |= moved || message.command == command::NEW_SCAN_RESULTS;
                 message.tell(own, thrown_out, &mut told);
             }
         })?;
@@ -174,19 +182,22 @@ impl Wifi {
         Ok(())
     }
 
-    /// Every access point that a scan found, ours last.
+    /// Every access point that a scan found, ours last, and only if that is news.
     fn points(&mut self, index: u32) -> io::Result<Vec<Event>> {
         self.request(command::GET_SCAN, Some(index))?;
         let (mut told, mut ours) = (Vec::new(), None);
         self.socket.hear(|_, content| {
             let Some((point, associated)) = Message::read(content).and_then(|message| message.point()) else { return };
             if associated {
-                ours = Some(Event::Connected(point));
+                ours = Some(point);
             } else if told.len() < MOST_POINTS && !point.name.as_str().is_empty() {
                 told.push(Event::Heard(point));
             }
         })?;
-        told.extend(ours);
+        if let Some(point) = ours.filter(|point| self.here.as_ref() != Some(point)) {
+            self.here = Some(point.clone());
+            told.push(Event::Connected(point));
+        }
         Ok(told)
     }
 
@@ -205,6 +216,7 @@ impl Wifi {
         radio.sent = now.sent.wrapping_sub(before.sent).into();
         radio.retries = now.retries.wrapping_sub(before.retries).into();
         radio.failed = now.failed.wrapping_sub(before.failed).into();
+        radio.beacons = now.beacons.zip(before.beacons).map(|(now, before)| now.saturating_sub(before));
         Ok(Some(Event::Radio(radio)))
     }
 }
@@ -316,7 +328,7 @@ impl<'m> Message<'m> {
     fn radio(&self) -> Option<(Radio, Totals)> {
         (self.command == command::NEW_STATION).then_some(())?;
         let mut radio = Radio::default();
-        let mut totals = Totals { point: self.get(attr::MAC).and_then(Mac::from_slice)?, sent: 0, retries: 0, failed: 0 };
+        let mut totals = Totals { point: self.get(attr::MAC).and_then(Mac::from_slice)?, sent: 0, retries: 0, failed: 0, beacons: None };
         for (kind, value) in attributes(self.get(attr::STATION)?) {
             match kind {
                 7 => radio.signal = value.first().map(|signal| i32::from(signal.cast_signed())),
@@ -324,6 +336,7 @@ impl<'m> Message<'m> {
                 10 => totals.sent = u32_of(value).unwrap_or_default(),
                 11 => totals.retries = u32_of(value).unwrap_or_default(),
                 12 => totals.failed = u32_of(value).unwrap_or_default(),
+                29 => totals.beacons = value.first_chunk().copied().map(u64::from_ne_bytes),
                 _ => {}
             }
         }
@@ -420,13 +433,14 @@ mod tests {
             attribute(8, &attribute(5, &7200_u32.to_ne_bytes())),
             attribute(10, &100_u32.to_ne_bytes()),
             attribute(11, &7_u32.to_ne_bytes()),
+            attribute(29, &90_u64.to_ne_bytes()),
         ];
         let content = message(command::NEW_STATION, &[attribute(attr::MAC, &POINT.0), attribute(attr::STATION, &info.concat())]);
 
         let (radio, totals) = Message::read(&content).and_then(|message| message.radio()).expect("a station");
 
         assert_eq!((radio.signal, radio.send_rate), (Some(-52), Some(720_000_000)));
-        assert_eq!(totals, Totals { point: POINT, sent: 100, retries: 7, failed: 0 });
+        assert_eq!(totals, Totals { point: POINT, sent: 100, retries: 7, failed: 0, beacons: Some(90) });
     }
 
     #[test]

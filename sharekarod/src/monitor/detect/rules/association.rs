@@ -1,7 +1,8 @@
 //! Thrown out, forged, roaming to and fro, beacons lost, channel changed: what the link to the access point tells.
 //!
 //! Where management frames are protected, a frame without protection is proof. Without, a forged one is like a real
-//! one; only that they come in numbers tells.
+//! one; only that they come in numbers tells. An access point that begins anew forgets the protection, too: where its
+//! beacons stayed out before such a frame, only a link that survives it is proof.
 
 use jiff::Timestamp;
 use sharekaro_proto::control::net::{AnomalyKind, Severity};
@@ -16,11 +17,20 @@ const ROAMS: (usize, i64) = (4, 600);
 /// There and back within this.
 const RETURN: i64 = 60;
 const SWITCHES: (usize, i64) = (3, 3600);
+/// Seconds for which an access point that fell silent may have begun anew.
+const SILENT: i64 = 10;
+/// A station that asks its access point whether a farewell is meant (SA query) has given up after a second.
+const SURVIVED: i64 = 3;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Association {
     thrown_out: Lately,
     forged: Lately,
+    /// Beacons of a usual second, and when they stayed out.
+    beacons: u64,
+    silent: Option<Timestamp>,
+    /// Since when it is open whether somebody forges or the access point began anew.
+    doubted: Option<Timestamp>,
     roams: Lately,
     switches: Lately,
     /// The access points of late, newest last.
@@ -32,13 +42,17 @@ impl Association {
     pub(super) fn push(&mut self, event: &Event, now: Timestamp) -> Option<Finding> {
         match event {
             Event::Deauthenticated { reason, broadcast } => Some(self.deauthenticated(*reason, *broadcast, now)),
-            Event::Forged => Some(self.forged(now)),
+            Event::Forged => self.forged(now),
             Event::Connected(point) => self.connected(point.address, now),
             Event::Disconnected => {
-                self.connected = false;
-                None
+                (self.connected, self.beacons) = (false, 0);
+                self.doubted.take().map(|_| forgotten(now))
             }
-            Event::BeaconsLost => self.connected.then(|| beacons_lost(now)),
+            Event::BeaconsLost => {
+                self.silent = Some(now);
+                self.connected.then(|| beacons_lost(now))
+            }
+            Event::Radio(radio) => self.second(radio.beacons, now),
             Event::ChannelSwitch { frequency } => Some(self.switched(*frequency, now)),
             _ => None,
         }
@@ -59,8 +73,27 @@ impl Association {
         finding(now, AnomalyKind::Deauthentication, severity, "", explanation).weighing(series as f64)
     }
 
-    fn forged(&mut self, now: Timestamp) -> Finding {
+    fn forged(&mut self, now: Timestamp) -> Option<Finding> {
         self.forged.push(now);
+        if self.silent.is_some_and(|since| now.duration_since(since).as_secs() < SILENT) {
+            self.doubted.get_or_insert(now);
+            return None;
+        }
+        Some(self.proof(now))
+    }
+
+    /// The link still stands.
+    fn second(&mut self, beacons: Option<u64>, now: Timestamp) -> Option<Finding> {
+        let beacons = beacons.unwrap_or(self.beacons);
+        self.beacons = self.beacons.max(beacons);
+        // Three of ten: a restart can be that short, and a busy second loses one.
+        if beacons * 4 < self.beacons * 3 {
+            self.silent = Some(now);
+        }
+        self.doubted.take_if(|since| now.duration_since(*since).as_secs() >= SURVIVED).map(|_| self.proof(now))
+    }
+
+    fn proof(&self, now: Timestamp) -> Finding {
         let count = self.forged.within(now, SERIES.1);
         let explanation =
             format!("{count} deauthentication frames in 10 min without the protection that our access point uses: somebody forges them");
@@ -107,6 +140,11 @@ impl Association {
     }
 }
 
+fn forgotten(now: Timestamp) -> Finding {
+    let explanation = "the access point fell silent, and then it knew nothing of us any more: it began anew".to_owned();
+    finding(now, AnomalyKind::Deauthentication, Severity::Low, "", explanation)
+}
+
 fn beacons_lost(now: Timestamp) -> Finding {
     let explanation = "no beacon of our access point is heard any more (it sends ten a second)".to_owned();
     finding(now, AnomalyKind::BeaconLoss, Severity::Medium, "", explanation)
@@ -132,6 +170,22 @@ mod tests {
     #[test]
     fn one_frame_without_protection_is_proof() {
         assert_eq!(kinds(&mut Rules::default(), [(0, Event::Forged)]), [(AnomalyKind::ForgedDeauthentication, Severity::Critical)]);
+    }
+
+    #[test]
+    fn an_access_point_that_begins_anew_forges_nothing() {
+        let second = |beacons| Event::Radio(Radio { beacons: Some(beacons), ..Radio::default() });
+        let restart = [(0, second(10)), (1_000, second(10)), (2_000, second(1)), (2_500, Event::Forged), (2_600, Event::Forged)];
+
+        let mut rules = Rules::default();
+        assert_eq!(kinds(&mut rules, restart.clone()), []);
+        assert_eq!(kinds(&mut rules, [(3_600, Event::Disconnected)]), [(AnomalyKind::Deauthentication, Severity::Low)]);
+
+        // Whoever uses a silence to forge is found by the link that stands.
+        let mut rules = Rules::default();
+        assert_eq!(kinds(&mut rules, restart), []);
+        let standing = [(3_000, second(10)), (5_600, second(10)), (6_600, second(10))];
+        assert_eq!(kinds(&mut rules, standing), [(AnomalyKind::ForgedDeauthentication, Severity::Critical)]);
     }
 
     #[test]

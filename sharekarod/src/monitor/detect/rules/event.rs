@@ -83,12 +83,14 @@ pub struct Radio {
     pub retries: u64,
     /// Frames given up.
     pub failed: u64,
+    /// Beacons of our access point; `None` where the driver counts none.
+    pub beacons: Option<u64>,
 }
 
 /// One fact.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Event {
-    /// We are associated now, or with another access point.
+    /// We are associated now, or with another access point, or ours presents itself otherwise than before.
     Connected(AccessPoint),
     /// An access point is heard, ours or not.
     Heard(AccessPoint),
@@ -99,7 +101,7 @@ pub enum Event {
         /// It was addressed to everybody.
         broadcast: bool,
     },
-    /// A deauthentication or disassociation without the protection that our access point uses.
+    /// A deauthentication or disassociation without the protection that we agreed on with our access point.
     Forged,
     /// The link is gone; said after the reason for it.
     Disconnected,

@@ -44,7 +44,11 @@ impl Gateway {
         let turns = self.changes.within(now, FLIP_FLOP);
         let explanation = format!("the gateway {address} answers with {mac}; it was {known}; {turns} changes in the last minute");
         let changed = finding(now, AnomalyKind::GatewayChanged, Severity::Critical, "", explanation).weighing(turns as f64);
-        std::iter::once(changed.teaching(belonging)).chain(twin(profiles, mac, now)).collect()
+        let twin = twin(profiles, mac, now);
+        if let Some((name, point)) = twin.is_some().then(|| profiles.stranger(now)).flatten().map(|(point, name)| (name.clone(), point)) {
+            profiles.forget_point(&name, point);
+        }
+        std::iter::once(changed.teaching(belonging)).chain(twin).collect()
     }
 }
 
@@ -114,11 +118,17 @@ mod tests {
         let twin = [
             (60_000, Event::Disconnected),
             (61_000, Event::Connected(home(2, Security::Wpa2))),
+            (61_001, Event::LinkUp),
+            (61_002, Event::Gateway(GATEWAY)),
             (62_000, Event::Neighbour(GATEWAY, mac(2))),
         ];
 
         let found = kinds(&mut rules, twin);
         assert!(found.contains(&(AnomalyKind::EvilTwin, Severity::Critical)), "{found:?}");
         assert!(found.contains(&(AnomalyKind::GatewayChanged, Severity::Critical)), "{found:?}");
+
+        // It was taken for a further access point at first; by now it is none of ours.
+        let again = kinds(&mut rules, [(90_000, Event::Disconnected), (91_000, Event::Connected(home(2, Security::Wpa2)))]);
+        assert_eq!(again, [(AnomalyKind::EvilTwin, Severity::Info)]);
     }
 }

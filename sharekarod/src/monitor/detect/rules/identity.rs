@@ -10,11 +10,43 @@ use super::{
 };
 use crate::monitor::detect::finding::Finding;
 
-pub(super) fn judge(profiles: &mut Profiles, event: &Event, now: Timestamp) -> Vec<Finding> {
-    match event {
-        Event::Connected(point) => connected(profiles, point, now),
-        Event::Heard(point) => heard(profiles, point, now),
-        _ => Vec::new(),
+#[derive(Clone, Debug, Default)]
+pub(super) struct Identity {
+    /// With what we are associated, as it was when we came.
+    ours: Option<AccessPoint>,
+}
+
+impl Identity {
+    pub(super) fn push(&mut self, profiles: &mut Profiles, event: &Event, now: Timestamp) -> Vec<Finding> {
+        match event {
+            Event::Connected(point) if self.ours.as_ref().is_some_and(|ours| ours.address == point.address && ours.name == point.name) => {
+                // One access point cannot be two: whoever says something else under its address is another.
+                self.heard(profiles, point, now).into_iter().collect()
+            }
+            Event::Connected(point) => {
+                self.ours = Some(point.clone());
+                connected(profiles, point, now)
+            }
+            Event::Disconnected => {
+                self.ours = None;
+                Vec::new()
+            }
+            Event::Heard(point) => self.heard(profiles, point, now).into_iter().collect(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Only what a scan shows of a name that we know: another protection is what a twin betrays itself by, while ours
+    /// stands. Without ours, a known access point may have changed.
+    fn heard(&self, profiles: &Profiles, point: &AccessPoint, now: Timestamp) -> Option<Finding> {
+        let explanation = weaker(profiles, point)?;
+        let known = profiles.air(&point.name).is_some_and(|air| air.points.contains(&point.address));
+        let ours = self.ours.as_ref().filter(|ours| ours.name == point.name);
+        Some(match ours {
+            Some(ours) if known => copy(point, ours, now),
+            None if known => downgrade(point, explanation, now),
+            _ => twin(point, true, false, 0, now),
+        })
     }
 }
 
@@ -36,14 +68,6 @@ fn connected(profiles: &mut Profiles, point: &AccessPoint, now: Timestamp) -> Ve
     std::iter::once(twin).chain(downgrade).collect()
 }
 
-/// Only what a scan shows of a name that we know: another protection is what a twin betrays itself by.
-fn heard(profiles: &Profiles, point: &AccessPoint, now: Timestamp) -> Vec<Finding> {
-    let Some(explanation) = weaker(profiles, point) else { return Vec::new() };
-    let known = profiles.air(&point.name).is_some_and(|air| air.points.contains(&point.address));
-    let finding = if known { downgrade(point, explanation, now) } else { twin(point, true, false, 0, now) };
-    vec![finding]
-}
-
 fn weaker(profiles: &Profiles, point: &AccessPoint) -> Option<String> {
     let (before, now) = (profiles.air(&point.name)?.security?, point.security?);
     (now < before).then(|| format!("{:?} at {} has {}; it had {} before", point.name.as_str(), point.address, now.name(), before.name()))
@@ -52,6 +76,16 @@ fn weaker(profiles: &Profiles, point: &AccessPoint) -> Option<String> {
 fn downgrade(point: &AccessPoint, explanation: String, now: Timestamp) -> Finding {
     let belonging = Belonging::AccessPoint(point.name.clone(), point.address, point.security);
     finding(now, AnomalyKind::SecurityDowngrade, Severity::High, point.address, explanation).teaching(belonging)
+}
+
+/// Under an address that we know, while we are associated with what it should be.
+fn copy(point: &AccessPoint, ours: &AccessPoint, now: Timestamp) -> Finding {
+    let (name, address) = (point.name.as_str(), point.address);
+    let security = |point: &AccessPoint| point.security.map_or("unknown protection", super::event::Security::name);
+    let (says, has) = (security(point), security(ours));
+    let explanation = format!("{name:?} stands at {address} with {says}, while ours stands at {} with {has}", ours.address);
+    let belonging = Belonging::AccessPoint(point.name.clone(), address, point.security);
+    finding(now, AnomalyKind::EvilTwin, Severity::High, address, explanation).teaching(belonging)
 }
 
 fn twin(point: &AccessPoint, weaker: bool, same_maker: bool, known: usize, now: Timestamp) -> Finding {
@@ -93,11 +127,21 @@ mod tests {
 
     #[test]
     fn our_own_access_point_with_weaker_protection_is_a_downgrade() {
-        let found = kinds(&mut at_home(), [(9_000, Event::Heard(home(1, Security::Open)))]);
+        let found = kinds(&mut at_home(), [(8_000, Event::Disconnected), (9_000, Event::Heard(home(1, Security::Open)))]);
         assert_eq!(found, [(AnomalyKind::SecurityDowngrade, Severity::High)]);
 
-        let found = kinds(&mut at_home(), [(9_000, Event::Connected(home(1, Security::Wpa)))]);
+        let found = kinds(&mut at_home(), [(8_000, Event::Disconnected), (9_000, Event::Connected(home(1, Security::Wpa)))]);
         assert_eq!(found, [(AnomalyKind::SecurityDowngrade, Severity::High)]);
+    }
+
+    #[test]
+    fn the_address_of_our_access_point_with_weaker_protection_is_a_twin_while_ours_stands() {
+        let found = kinds(&mut at_home(), [(9_000, Event::Heard(home(1, Security::Open)))]);
+        assert_eq!(found, [(AnomalyKind::EvilTwin, Severity::High)]);
+
+        // On the same channel the kernel takes both for one.
+        let found = kinds(&mut at_home(), [(9_000, Event::Connected(home(1, Security::Open)))]);
+        assert_eq!(found, [(AnomalyKind::EvilTwin, Severity::High)]);
     }
 
     #[test]

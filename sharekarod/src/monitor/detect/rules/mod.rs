@@ -28,6 +28,7 @@ pub struct Rules {
     association: association::Association,
     claims: claims::Claims,
     gateway: gateway::Gateway,
+    identity: identity::Identity,
     probes: probes::Probes,
     radio: radio::Weather,
     scan: scan::Scan,
@@ -52,7 +53,7 @@ impl Rules {
         findings.extend(self.scan.push(event, now));
         findings.extend(self.storm.push(event, now));
         self.profiles.follow(event, now);
-        findings.extend(identity::judge(&mut self.profiles, event, now));
+        findings.extend(self.identity.push(&mut self.profiles, event, now));
         findings.extend(self.gateway.push(&mut self.profiles, event, now));
         findings.extend(self.claims.push(&mut self.profiles, event, now));
         findings.extend(devices::judge(&mut self.profiles, event, now));

@@ -116,7 +116,8 @@ impl Profiles {
             Event::Connected(point) if self.here.name.as_ref() != Some(&point.name) => {
                 self.here = Here { name: Some(point.name.clone()), ..Here::default() };
             }
-            Event::LinkUp => self.here = Here { name: self.here.name.take(), ..Here::default() },
+            // The link comes up right after we came to an access point: which one that was stays of interest.
+            Event::LinkUp => self.here = Here { name: self.here.name.take(), stranger: self.here.stranger.take(), ..Here::default() },
             Event::Gateway(gateway) if self.here.gateway != Some(*gateway) => {
                 self.here = Here { gateway: Some(*gateway), network: None, joined: None, ..self.here.clone() };
             }
@@ -183,6 +184,13 @@ impl Profiles {
 
     pub(super) fn forget_air(&mut self, name: &Name) {
         self.air.remove(name);
+    }
+
+    /// Takes back what was learnt too early.
+    pub(super) fn forget_point(&mut self, name: &Name, point: Mac) {
+        if let Some(air) = self.air.get_mut(name) {
+            air.points.remove(&point);
+        }
     }
 
     pub(super) fn note_stranger(&mut self, point: Mac, now: Timestamp) {

@@ -99,7 +99,7 @@ mod tests {
     use super::super::{Rules, testing::*};
     use super::*;
 
-    const USUALLY: Radio = Radio { signal: Some(-40), send_rate: Some(200_000_000), sent: 100, retries: 8, failed: 0 };
+    const USUALLY: Radio = Radio { signal: Some(-40), send_rate: Some(200_000_000), sent: 100, retries: 8, failed: 0, beacons: Some(10) };
 
     fn after_minutes(odd: Radio, seconds: i64) -> Vec<(AnomalyKind, Severity)> {
         let mut rules = Rules::default();
