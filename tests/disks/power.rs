@@ -133,16 +133,28 @@ fn a_send_that_was_accepted_survives_the_power_cut_of_its_sender() -> Result<()>
         for round in 0..rounds(FEW) {
             let path = alice.file(format!("sent-{round}"), 2 * MIB)?;
             alice.ctl("send bob --detach").arg(&path).ok()?;
+            // The moment is the fault itself: from before the offer to after the end.
+            thread::sleep(Duration::from_millis((round as u64 * 61) % 400));
 
-            alice.kill()?;
-            disk.cut_power()?;
+            // A disk that dies under a daemon that lives on for a moment must not make it take anything for done either.
+            if round % 2 == 0 {
+                alice.kill()?;
+                disk.cut_power()?;
+            } else {
+                disk.cut_power()?;
+                thread::sleep(Duration::from_millis((round as u64 * 97) % 500));
+                alice.kill()?;
+            }
             disk.mount_again()?;
             alice.next_boot()?;
             alice.start()?;
 
             let there = bob.received(&format!("sent-{round}"))?;
             ensure!(digest(&there)? == digest(&path)?, "other bytes arrived in round {round}");
+            until("its sender knows that it arrived", 60, || Ok(acknowledged(alice)?.0.contains(&format!("sent-{round}")).then_some(())))
+                .with_context(|| format!("round {round}"))?;
         }
+        ensure!(bob.inbox_files()?.len() == rounds(FEW), "something came twice: {:?}", bob.inbox_files()?);
         alice.stop(rustix::process::Signal::TERM)
     })
 }

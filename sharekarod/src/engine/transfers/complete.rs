@@ -1,5 +1,7 @@
 //! The end that everybody wants: stored there, acknowledged here.
 
+use std::time::Duration;
+
 use sharekaro_proto::{
     ErrorBody, ErrorCode, TransferKey,
     control::transfer::Skipped,
@@ -18,6 +20,10 @@ use crate::{
     store::Durability,
 };
 
+/// A sender that could not keep the receipt is told again after this, and more and more rarely.
+const TELL_AGAIN: Duration = Duration::from_secs(2);
+const TELL_AGAIN_MAX: Duration = Duration::from_secs(60);
+
 impl Engine {
     /// Tells the sender that all is stored.
     pub(crate) async fn tell_complete(&self, session: &Session, record: &Record) -> Result<(), SessionError> {
@@ -33,7 +39,21 @@ impl Engine {
         let (reply, _) = session.request(Request { kind: Some(request::Kind::Complete(complete)) }).await?;
         match reply.status() {
             Status::Ok => Ok(()),
-            _ => Err(SessionError::GivenUp(reply.status as u64)), // told again with the next session
+            _ => Err(SessionError::GivenUp(reply.status as u64)),
+        }
+    }
+
+    /// The same, again and again while the session stands: the sender may have no room for the receipt right now.
+    pub(crate) async fn tell_stored(&self, session: &Session, record: &Record) -> Result<(), SessionError> {
+        let mut pause = TELL_AGAIN;
+        loop {
+            let told = self.tell_complete(session, record).await;
+            let is_untold = || self.record(record.id).is_some_and(|now| now.untold);
+            if told.is_ok() || !session.is_open() || !is_untold() {
+                return told;
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(TELL_AGAIN_MAX);
         }
     }
 
@@ -46,6 +66,10 @@ impl Engine {
         if record.state.ended() {
             return Answer::ok(None);
         }
+        // After a restart it may be told over two sessions at once: whoever comes second finds it done.
+        let job = self.inner.jobs.of(record.id);
+        let _alone = job.making.lock().await;
+        let Some(record) = self.record(record.id).filter(|record| !record.state.ended()) else { return Answer::ok(None) };
         crash::point("completion-heard");
         if let Err(e) = self.take_receipt(session, &record, complete.receipt.clone()).await {
             tracing::warn!(id = %record.id, "no receipt: {}", e.message);

@@ -89,6 +89,8 @@ impl Engine {
                         PackHead { file: no, status: Status::Ok.into(), len: small.bytes.len() as u32, value: small.value.to_vec() },
                         small.bytes,
                     ),
+                    Err(e) if status_of(&e) == Status::Busy && count == 0 => return Err(refused(&e)),
+                    Err(e) if status_of(&e) == Status::Busy => break,
                     Err(e) => (PackHead { file: no, status: status_of(&e).into(), len: 0, value: Vec::new() }, Vec::new()),
                 };
                 let head = encode_frame(&head);
@@ -140,7 +142,7 @@ impl Engine {
         };
         let source = match self.source(&record).await {
             Ok(source) => source,
-            Err(e) => return Answer::no(if e.code == ErrorCode::LocalFile { Status::Vanished } else { Status::Failed }, e.message),
+            Err(e) => return Answer::no(if e.code == ErrorCode::LocalFile { Status::Busy } else { Status::Failed }, e.message),
         };
         let job = self.inner.jobs.of(record.id);
         let reading = job.gauge.visit(|gauge| &gauge.reading);
@@ -228,7 +230,8 @@ fn status_of(error: &SourceError) -> Status {
     match error {
         SourceError::Changed(_) => Status::Changed,
         SourceError::Vanished(_) => Status::Vanished,
-        SourceError::Away(_) => Status::Busy,
+        // that our own notes cannot be read says nothing of the file
+        SourceError::Away(_) | SourceError::Notes(_) => Status::Busy,
         SourceError::NoSuch(_) => Status::NotFound,
         _ => Status::Unreadable,
     }

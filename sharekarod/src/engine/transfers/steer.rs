@@ -216,7 +216,7 @@ impl Engine {
         let engine = self.clone();
         self.spawn(async move {
             let told = match record.state {
-                TransferState::Done | TransferState::Failed => engine.tell_complete(&session, &record).await,
+                TransferState::Done | TransferState::Failed => engine.tell_stored(&session, &record).await,
                 TransferState::Declined => decline(&session, &record).await,
                 TransferState::Expired => change(&session, &record, ChangeKind::Expire).await,
                 _ => change(&session, &record, ChangeKind::Cancel).await,
