@@ -257,6 +257,26 @@ fn killed_again_and_again_everything_goes_once() -> Result<()> {
 }
 
 #[test]
+fn what_is_to_be_deleted_is_gone_as_soon_as_everybody_has_it() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        alice.set("SHAREKARO_DROP_AFTER", "delete");
+        alice.restart()?;
+        alice.sees(bob)?;
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        // one after the other: nothing else happens that could wake who should have gone on by itself
+        for no in 0..6 {
+            let path = bobs.join(format!("secret{no}"));
+            fs::write(&path, "x")?;
+            bob.received(&format!("secret{no}"))?;
+            until(&format!("secret{no} is gone"), 5, || Ok((!path.exists()).then_some(())))?;
+        }
+        ensure!(!Path::new(&alice.config("drop_dir")?).join("Sent").exists(), "it lies in Sent");
+        Ok(())
+    })
+}
+
+#[test]
 fn what_is_kept_is_sent_once_and_again_when_it_changes() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
         alice.set("SHAREKARO_DROP_AFTER", "keep");

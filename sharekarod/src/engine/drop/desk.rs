@@ -234,6 +234,9 @@ impl Desk {
 
     /// When there is something to do next.
     fn due(&self) -> Instant {
+        if !self.check.is_empty() {
+            return Instant::now(); // one step of a row led to the next
+        }
         let looks = self.units.values().filter(|unit| unit.is_looked_at()).map(|unit| unit.settle.due().max(self.looks_at));
         let others = [self.keep_at, self.again_at].into_iter().flatten();
         looks.chain(others).fold(self.survey_at, Instant::min)
