@@ -12,6 +12,7 @@
 #
 # SHAREKARO_TESTS_SKIP_ROOT=1 leaves out the tests that need namespaces or root, and says so at the end.
 # SHAREKARO_TESTS_ROUNDS=200 repeats what repeats itself (kills, power cuts, lossy paths) so often instead of a few times.
+# SHAREKARO_TESTS_MESSAGES=10000 and SHAREKARO_TESTS_FILES=5000 make the storms of messages and of dropped files that large.
 set -eu
 cd "$(dirname "$0")"
 
@@ -130,7 +131,8 @@ disks_can_be_slow() {
 
 with_sudo() {
     sudo -n env "PATH=$PATH" "HOME=$HOME" "CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}" "RUSTUP_HOME=${RUSTUP_HOME:-$HOME/.rustup}" \
-        "SHAREKARO_BIN=$SHAREKARO_BIN" "SHAREKARO_CRASH_BIN=$SHAREKARO_CRASH_BIN" "SHAREKARO_TESTS_ROUNDS=${SHAREKARO_TESTS_ROUNDS:-}" "$@"
+        "SHAREKARO_BIN=$SHAREKARO_BIN" "SHAREKARO_CRASH_BIN=$SHAREKARO_CRASH_BIN" "SHAREKARO_TESTS_ROUNDS=${SHAREKARO_TESTS_ROUNDS:-}" \
+        "SHAREKARO_TESTS_MESSAGES=${SHAREKARO_TESTS_MESSAGES:-}" "SHAREKARO_TESTS_FILES=${SHAREKARO_TESTS_FILES:-}" "$@"
 }
 
 as_root_only() {

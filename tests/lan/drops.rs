@@ -1,72 +1,24 @@
-//! Drop folders under a storm, without watches, and on a medium that goes away.
+//! Drop folders of a daemon that dies at each step, without watches, and on a medium that goes away.
 
 use std::{
     collections::BTreeMap,
     fs,
-    io::Write,
     path::{Path, PathBuf},
-    thread,
-    time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use rustix::process::Signal;
 use sharekaro_tests::{Host, digest_of, on_a_dark_lan, on_a_lan, pair, sh, until};
 
-fn folder(host: &Host, target: &str) -> Result<PathBuf> {
+pub(crate) fn folder(host: &Host, target: &str) -> Result<PathBuf> {
     let path = Path::new(&host.config("drop_dir")?).join(target);
     until(&format!("{} is there", path.display()), 20, || Ok(path.is_dir().then(|| path.clone())))
 }
 
 /// Names of what lies in `Sent`, for one target.
-fn sent(host: &Host, target: &str) -> Result<Vec<String>> {
+pub(crate) fn sent(host: &Host, target: &str) -> Result<Vec<String>> {
     let folder = Path::new(&host.config("drop_dir")?).join("Sent").join(target);
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     Ok(entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect())
-}
-
-/// Files come into being in the ways that programs have; returns their content's hashes by name.
-fn storm(folder: &Path, outside: &Path, count: usize) -> Result<BTreeMap<String, String>> {
-    fs::create_dir_all(outside)?;
-    let mut meant = BTreeMap::new();
-    for i in 0..count {
-        let (name, content) = (format!("s{i}.dat"), format!("{i} ").repeat(i * 37 % 900));
-        let path = folder.join(&name);
-        match i % 6 {
-            0 => fs::write(&path, &content)?,
-            1 => {
-                let hidden = folder.join(format!(".{name}.tmp"));
-                fs::write(&hidden, &content)?;
-                fs::rename(hidden, &path)?;
-            }
-            2 => {
-                let part = folder.join(format!("{name}.part"));
-                fs::write(&part, &content)?;
-                fs::rename(part, &path)?;
-            }
-            3 => {
-                fs::write(outside.join(&name), &content)?;
-                fs::rename(outside.join(&name), &path)?;
-            }
-            4 => {
-                // an editor: a first version with a backup beside it, then another over it
-                fs::write(&path, "first")?;
-                let backup = folder.join(format!("{name}~"));
-                fs::hard_link(&path, &backup)?;
-                let swap = folder.join(format!(".{name}.swp"));
-                fs::write(&swap, &content)?;
-                fs::rename(swap, &path)?;
-                fs::remove_file(backup)?;
-            }
-            _ => {
-                fs::write(outside.join(&name), &content)?;
-                fs::hard_link(outside.join(&name), &path)?;
-                fs::remove_file(outside.join(&name))?;
-            }
-        }
-        meant.insert(name, digest_of(content.as_bytes()));
-    }
-    Ok(meant)
 }
 
 fn arrived_once(host: &Host, wanted: &BTreeMap<String, String>) -> Result<()> {
@@ -77,32 +29,6 @@ fn arrived_once(host: &Host, wanted: &BTreeMap<String, String>) -> Result<()> {
         ensure!(wanted.get(&name) == Some(&digest_of(&fs::read(&path)?)), "{name} is torn, or nobody dropped it");
     }
     Ok(())
-}
-
-#[test]
-fn a_storm_that_overflows_the_kernels_queue_goes_once_and_whole() -> Result<()> {
-    on_a_lan(["alice", "bob"], |[alice, bob]| {
-        pair(alice, bob)?;
-        let bobs = folder(alice, "bob")?;
-        let slow = bobs.join("slow.log");
-        let writer = thread::spawn(move || -> Result<String> {
-            let mut file = fs::File::create(slow)?;
-            for part in ["one ", "two ", "three"] {
-                file.write_all(part.as_bytes())?;
-                thread::sleep(Duration::from_millis(2_500)); // a writer that takes its time is what this is about
-            }
-            Ok(digest_of(b"one two three"))
-        });
-        // it stands still meanwhile: 5 events for each file are more than the 16,384 that the kernel keeps
-        alice.signal(Signal::STOP)?;
-        let wanted = storm(&bobs, &alice.home().join("outside"), 4_000);
-        alice.signal(Signal::CONT)?;
-        let mut wanted = wanted?;
-        wanted.insert("slow.log".into(), writer.join().map_err(|_| anyhow::anyhow!("the writer panicked"))??);
-
-        until("everything is in Sent", 240, || Ok((sent(alice, "bob")?.len() == wanted.len()).then_some(())))?;
-        arrived_once(bob, &wanted)
-    })
 }
 
 /// Needs a daemon that was built with its crash points; `./test.sh` builds it beside the others.

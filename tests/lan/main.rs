@@ -16,5 +16,6 @@ mod messages;
 mod net;
 mod policy;
 mod slow;
+mod storms;
 mod strangers;
 mod trust;

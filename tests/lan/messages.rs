@@ -1,14 +1,13 @@
 //! Messages under fire: packets are lost and daemons killed while people write.
 
 use std::{
-    env,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::Duration,
 };
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{Host, on_a_lan, pair, until};
+use sharekaro_tests::{Host, on_a_lan, pair, until, wanted};
 
 /// Of every hundred packets so many are lost, on the way to either host.
 const LOST_PERCENT: u32 = 20;
@@ -16,10 +15,7 @@ const LOST_PERCENT: u32 = 20;
 /// How many messages each way, and how often each daemon is killed: enough to see what goes wrong, in a minute.
 /// `SHAREKARO_TESTS_MESSAGES=10000` writes that many and kills each side twenty times.
 fn size() -> Result<(usize, usize)> {
-    match env::var("SHAREKARO_TESTS_MESSAGES") {
-        Ok(count) => Ok((count.parse().context("SHAREKARO_TESTS_MESSAGES is a number of messages")?, 20)),
-        Err(_) => Ok((150, 2)),
-    }
+    Ok(wanted("SHAREKARO_TESTS_MESSAGES")?.map_or((150, 2), |count| (count, 20)))
 }
 
 /// Writes numbered messages, each until it was taken, whether or not the daemon lives.

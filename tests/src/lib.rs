@@ -37,6 +37,17 @@ pub fn rounds(few: usize) -> usize {
     std::env::var("SHAREKARO_TESTS_ROUNDS").ok().and_then(|text| text.parse().ok()).unwrap_or(few)
 }
 
+/// How large somebody wants a test to be who has the time, by the variable of this name.
+///
+/// # Errors
+/// It is set, and no number.
+pub fn wanted(key: &str) -> anyhow::Result<Option<usize>> {
+    match std::env::var(key) {
+        Ok(text) if !text.is_empty() => text.parse().map(Some).map_err(|_| anyhow::anyhow!("{key} is a number, not {text:?}")),
+        _ => Ok(None),
+    }
+}
+
 /// Bytes of one MiB.
 pub const MIB: u64 = 1 << 20;
 
