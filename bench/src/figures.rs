@@ -13,7 +13,7 @@ use anyhow::{Context, Result, ensure};
 use sharekaro_tests::{Host, MIB, digest, on_a_dark_lan, on_a_lan, pair, until};
 
 use crate::{
-    lines, live, messages, others,
+    drops, lines, live, messages, others,
     packets::packets,
     reference::Reference,
     table::{Figure, Goal, table},
@@ -29,10 +29,11 @@ pub(crate) struct Sizes {
     pub(crate) class: u64,
     pub(crate) sparse: u64,
     pub(crate) entries: u64,
+    pub(crate) dropped: usize,
     small_rounds: usize,
     big: u64,
-    settle: Duration,
-    idle: Duration,
+    pub(crate) settle: Duration,
+    pub(crate) idle: Duration,
     messages: messages::Sizes,
     packets: u32,
     /// Days of made-up traffic, and how often others of them.
@@ -49,6 +50,7 @@ impl Sizes {
         class: 48 * MIB,
         sparse: 50 << 30,
         entries: 1_000_000,
+        dropped: 5_000,
         small_rounds: 30,
         big: 4096 * MIB,
         settle: Duration::from_secs(15),
@@ -66,6 +68,7 @@ impl Sizes {
         class: 4 * MIB,
         sparse: 1 << 30,
         entries: 3_000,
+        dropped: 100,
         small_rounds: 3,
         big: 64 * MIB,
         settle: Duration::from_secs(1),
@@ -85,6 +88,8 @@ pub(crate) enum Part {
     Plain,
     /// The network, watched.
     Monitor,
+    /// What people do all day: messages, the drop folder.
+    People,
     /// What people would take instead.
     Others,
     /// Lines of their own.
@@ -96,9 +101,10 @@ impl Part {
         match name {
             "plain" => Ok(Self::Plain),
             "monitor" => Ok(Self::Monitor),
+            "people" => Ok(Self::People),
             "others" => Ok(Self::Others),
             "lines" => Ok(Self::Lines),
-            _ => anyhow::bail!("there is no part {name}: plain, monitor, others or lines"),
+            _ => anyhow::bail!("there is no part {name}: plain, monitor, people, others or lines"),
         }
     }
 }
@@ -111,6 +117,9 @@ pub(crate) fn run(sizes: &Sizes, part: Part) -> Result<()> {
     }
     if part == Part::All || part == Part::Monitor {
         figures.extend(monitor(sizes)?);
+    }
+    if part == Part::All || part == Part::People {
+        figures.extend(people(sizes)?);
     }
     if part == Part::All || part == Part::Others {
         on_a_lan(["alice", "bob"], |[alice, bob]| {
@@ -146,6 +155,17 @@ fn plain(sizes: &Sizes) -> Result<Vec<Figure>> {
         figures.extend(one_kib(sizes, alice)?);
         figures.extend(one_file(sizes, alice, bob)?);
         figures.extend(memory(sizes, alice, bob)?);
+        Ok(())
+    })?;
+    Ok(figures)
+}
+
+fn people(sizes: &Sizes) -> Result<Vec<Figure>> {
+    let mut figures = Vec::new();
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        step(&format!("the drop folder, {} files", sizes.dropped));
+        figures.extend(drops::all(sizes, alice, bob)?);
         step(&format!("{} messages to a peer that is off, {} searched", sizes.messages.waiting, sizes.messages.history));
         figures.extend(messages::all(&sizes.messages, alice, bob)?); // last, as bob is off afterwards
         Ok(())

@@ -4,6 +4,7 @@
 //! that are connected. The references run as processes of their own (`raw-receive`, `tcp-send`, ...), in turn with
 //! ours, as a machine is never the same from one minute to the next.
 
+mod drops;
 mod figures;
 mod lines;
 mod live;
@@ -23,9 +24,10 @@ use crate::{
     reference::Reference,
 };
 
-const USAGE: &str = "usage: sharekaro-bench [--smoke] [plain | monitor | others | lines]
+const USAGE: &str = "usage: sharekaro-bench [--smoke] [plain | monitor | people | others | lines]
   plain     two hosts on a plain line, beside raw quinn and plain TCP
   monitor   packets of files and of a full line, false alarms, rest
+  people    messages, the drop folder
   others    beside iperf3, socat over TLS, scp and rsync, where these are installed
   lines     jumbo frames, a gigabit, loss, changed files, a class, kills, memory
   --smoke   small sizes, once: shows that the bench works, its figures mean nothing";
@@ -37,7 +39,7 @@ fn main() -> Result<()> {
         [] => figures::run(&Sizes::FULL, Part::All),
         ["--smoke"] => figures::run(&Sizes::SMOKE, Part::All),
         ["--smoke", part] => figures::run(&Sizes::SMOKE, Part::named(part)?),
-        [part @ ("plain" | "monitor" | "others" | "lines")] => figures::run(&Sizes::FULL, Part::named(part)?),
+        [part @ ("plain" | "monitor" | "people" | "others" | "lines")] => figures::run(&Sizes::FULL, Part::named(part)?),
         ["receive", which] => Reference::named(which)?.receive(),
         ["send", which, address, bytes] => Reference::named(which)?.send(address.parse()?, bytes.parse()?),
         ["--help" | "-h"] => {
