@@ -4,7 +4,6 @@
 
 pub(super) mod elements;
 mod lan;
-mod netlink;
 mod probe;
 mod proc;
 mod wifi;
@@ -21,6 +20,7 @@ use self::{
     wire::{Place, Wire},
 };
 use super::{detect::rules::event::Event, packets::live::LiveError, run::Notice, sample::Reading};
+use crate::interfaces::netlink;
 
 /// For `status`: what only frames tell cannot be seen.
 const NO_CAPTURE: &str = "capture_unavailable";

@@ -2,11 +2,16 @@
 //!
 //! Questions only; `watchers/links.rs` notices when the answers change.
 
+pub(crate) mod netlink;
+mod wifi;
+
 use std::{
     fs,
     net::{IpAddr, Ipv4Addr},
     path::Path,
 };
+
+pub use wifi::wifi_networks;
 
 /// How the names of interfaces begin that lead to containers, machines inside this one, and tunnels.
 const NOT_LAN: [&str; 8] = ["docker", "br-", "veth", "virbr", "cni", "tun", "tap", "wg"];

@@ -20,7 +20,7 @@ const HEADER: usize = 16;
 
 /// Whether messages were lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Heard {
+pub(crate) enum Heard {
     /// Everything that was said.
     All,
     /// Not all: what is known has to be asked for again.
@@ -28,14 +28,14 @@ pub(super) enum Heard {
 }
 
 /// One socket, of one protocol of netlink.
-pub(super) struct Netlink {
+pub(crate) struct Netlink {
     socket: Socket,
     buffer: Vec<u8>,
     sequence: u32,
 }
 
 impl Netlink {
-    pub(super) fn open(protocol: isize) -> io::Result<Self> {
+    pub(crate) fn open(protocol: isize) -> io::Result<Self> {
         let mut socket = Socket::new(protocol)?;
         socket.bind(&SocketAddr::new(0, 0))?;
         socket.set_non_blocking(true)?;
@@ -43,17 +43,17 @@ impl Netlink {
     }
 
     /// From now on the kernel tells of this group's facts.
-    pub(super) fn join(&self, group: u32) -> io::Result<()> {
+    pub(crate) fn join(&self, group: u32) -> io::Result<()> {
         self.socket.add_membership(group)
     }
 
     /// Asks for everything of a kind; `hear` has the answer.
-    pub(super) fn dump(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
+    pub(crate) fn dump(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
         self.send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
     }
 
     /// Asks one thing; `hear` has the answer.
-    pub(super) fn ask(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
+    pub(crate) fn ask(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
         self.send(kind, NLM_F_REQUEST, body)
     }
 
@@ -71,7 +71,7 @@ impl Netlink {
     }
 
     /// Every message that lies ready: its type and its content.
-    pub(super) fn hear(&mut self, mut message: impl FnMut(u16, &[u8])) -> io::Result<Heard> {
+    pub(crate) fn hear(&mut self, mut message: impl FnMut(u16, &[u8])) -> io::Result<Heard> {
         let mut heard = Heard::All;
         for _ in 0..MOST_READS {
             self.buffer.clear();
@@ -107,7 +107,7 @@ fn messages(mut bytes: &[u8], message: &mut impl FnMut(u16, &[u8])) {
 }
 
 /// The attributes behind a message's own header, or in a nest; a damaged one ends them.
-pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(crate) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     NlasIterator::new(bytes).map_while(Result::ok).map(|attribute: NlaBuffer<&[u8]>| {
         let length = attribute.value_length();
         (attribute.kind(), attribute.into_inner().get(4..4 + length).unwrap_or_default())
@@ -115,7 +115,7 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 }
 
 /// An attribute for a request.
-pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+pub(crate) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
     let length = u16::try_from(4 + value.len()).unwrap_or(u16::MAX);
     let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
     bytes.extend_from_slice(value);
@@ -124,12 +124,12 @@ pub(super) fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
 }
 
 /// A number of an attribute, in the machine's order.
-pub(super) fn u32_of(value: &[u8]) -> Option<u32> {
+pub(crate) fn u32_of(value: &[u8]) -> Option<u32> {
     value.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
 /// As `u32_of`.
-pub(super) fn u16_of(value: &[u8]) -> Option<u16> {
+pub(crate) fn u16_of(value: &[u8]) -> Option<u16> {
     value.first_chunk().copied().map(u16::from_ne_bytes)
 }
 
