@@ -28,8 +28,8 @@ pub(super) struct Machine {
     pub(super) full: Vec<PathBuf>,
     /// Which limit on watches is reached.
     pub(super) watches: Option<WatchLimit>,
-    /// Why others can put files into the drop folder.
-    pub(super) drop_folder: Option<(PathBuf, Exposed)>,
+    /// Drop folders, and folders in them, into which others can put files, and why.
+    pub(super) drop_folders: Vec<(PathBuf, Exposed)>,
     /// Interfaces of LANs that carry nothing to groups.
     pub(super) without_multicast: Vec<String>,
 }
@@ -54,7 +54,7 @@ pub(super) struct WatchLimit {
     pub(super) value: Option<u64>,
 }
 
-/// How others get at the drop folder.
+/// How others get at a drop folder.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Exposed {
     /// It is a link, which leads who knows where.

@@ -100,11 +100,11 @@ fn judge_machine(machine: &Machine) -> Vec<Verdict> {
             format!("sudo sysctl -w {}={}", limit.key, if limit.key.ends_with("instances") { 1024 } else { 524_288 }),
         ));
     }
-    if let Some((path, exposed)) = &machine.drop_folder {
+    for (path, exposed) in &machine.drop_folders {
         let path = path.display();
         let (evidence, fix) = match exposed {
             Exposed::Link => {
-                (format!("the drop folder {path} is a link"), "put a folder in its place, or set drop_dir to where it leads".to_owned())
+                (format!("{path} in the drop folder is a link, which is not followed"), "put a folder in its place".to_owned())
             }
             Exposed::Owner(user) => (format!("the drop folder {path} belongs to user {user}"), format!("sudo chown \"$(id -u):\" {path}")),
             Exposed::Writable(mode) => (

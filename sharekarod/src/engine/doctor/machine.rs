@@ -31,8 +31,8 @@ pub(super) fn look(config: &Config) -> Machine {
         mdns: if config.mdns { mdns_port() } else { MdnsPort::Unwanted },
         small_buffer: Buffers::granted_to_everybody().ok().filter(Buffers::are_small).map(|buffers| buffers.receive),
         full: [&config.inbox_dir, &config.state_dir].into_iter().filter(|dir| is_full(dir)).cloned().collect(),
-        watches: watch_limit(&config.drop_dir),
-        drop_folder: exposed(&config.drop_dir).map(|why| (config.drop_dir.clone(), why)),
+        watches: watch_limit(&config.drop_dirs()),
+        drop_folders: config.drop_dirs().iter().flat_map(|dir| exposed_in(dir)).collect(),
         without_multicast: without_multicast(),
     }
 }
@@ -117,17 +117,17 @@ fn is_full(dir: &Path) -> bool {
     there.and_then(|path| Room::at(path).ok()).is_some_and(|room| !room.fits(1, 1))
 }
 
-/// Whether a folder more could be watched, and all folders of the drop folder.
-fn watch_limit(drop_dir: &Path) -> Option<WatchLimit> {
+/// Whether a folder more could be watched, and all folders of all drop folders.
+fn watch_limit(drop_dirs: &[PathBuf]) -> Option<WatchLimit> {
     let limit = |key: &'static str| WatchLimit { key, value: value_of(key) };
-    let watched = drop_dir.ancestors().find(|path| path.is_dir())?;
+    let watched = drop_dirs.iter().find_map(|dir| dir.ancestors().find(|path| path.is_dir()))?;
     let tried = inotify::init(inotify::CreateFlags::CLOEXEC).and_then(|fd| inotify::add_watch(&fd, watched, inotify::WatchFlags::CREATE));
     match tried {
         Err(Errno::MFILE) => Some(limit("fs.inotify.max_user_instances")),
         Err(Errno::NOSPC) => Some(limit(if value_of(OF_NAMESPACE) == Some(0) { OF_NAMESPACE } else { OF_USER })),
         _ => {
             let limit = limit(OF_USER);
-            limit.value.is_some_and(|value| folders_in(drop_dir) > value).then_some(limit)
+            limit.value.is_some_and(|value| drop_dirs.iter().map(|dir| folders_in(dir)).sum::<u64>() > value).then_some(limit)
         }
     }
 }
@@ -152,12 +152,23 @@ fn folders_in(dir: &Path) -> u64 {
     found
 }
 
-/// Why others can put files into a folder that is there.
-fn exposed(dir: &Path) -> Option<Exposed> {
-    let found = fs::symlink_metadata(dir).ok()?;
-    if found.is_symlink() {
-        return Some(Exposed::Link);
+/// A drop folder that is there, and the folders in it, as far as others can put files into them. It may itself be behind
+/// a link of its person's; nothing in it may.
+fn exposed_in(drop_dir: &Path) -> Vec<(PathBuf, Exposed)> {
+    if let Some(why) = fs::metadata(drop_dir).ok().and_then(|found| exposed(&found)) {
+        return vec![(drop_dir.to_owned(), why)];
     }
+    let inner = fs::read_dir(drop_dir).into_iter().flatten().flatten();
+    let looked = |entry: fs::DirEntry| {
+        let is_folder = fs::metadata(entry.path()).is_ok_and(|it| it.is_dir());
+        let found = entry.metadata().ok().filter(|_| is_folder && !entry.file_name().as_encoded_bytes().starts_with(b"."))?;
+        Some((entry.path(), if found.is_symlink() { Exposed::Link } else { exposed(&found)? }))
+    };
+    inner.filter_map(looked).collect()
+}
+
+/// Why others can put files into a folder.
+fn exposed(found: &fs::Metadata) -> Option<Exposed> {
     if found.uid() != rustix::process::geteuid().as_raw() {
         return Some(Exposed::Owner(found.uid()));
     }
@@ -191,18 +202,25 @@ mod tests {
     }
 
     #[test]
-    fn a_drop_folder_is_ours_alone_or_the_reason_is_said() {
+    fn a_drop_folder_and_all_in_it_is_ours_alone_or_the_reason_is_said() {
         let dir = tempfile::tempdir().unwrap();
         let set = |mode| fs::set_permissions(dir.path(), fs::Permissions::from_mode(mode)).unwrap();
 
         set(0o755);
-        assert_eq!(exposed(dir.path()), None);
+        assert_eq!(exposed_in(dir.path()), []);
         set(0o777);
-        assert_eq!(exposed(dir.path()), Some(Exposed::Writable(0o777)));
-        let link = dir.path().join("link");
+        assert_eq!(exposed_in(dir.path()), [(dir.path().to_owned(), Exposed::Writable(0o777))]);
+        set(0o755);
+        assert_eq!(exposed_in(&dir.path().join("nothing")), []);
+
+        let (open, link) = (dir.path().join("bob"), dir.path().join("link"));
+        fs::create_dir(&open).unwrap();
+        fs::set_permissions(&open, fs::Permissions::from_mode(0o770)).unwrap();
         std::os::unix::fs::symlink("/tmp", &link).unwrap();
-        assert_eq!(exposed(&link), Some(Exposed::Link));
-        assert_eq!(exposed(&dir.path().join("nothing")), None);
+        std::os::unix::fs::symlink("nowhere", dir.path().join("dangling")).unwrap();
+        let mut found = exposed_in(dir.path());
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        assert_eq!(found, [(open, Exposed::Writable(0o770)), (link, Exposed::Link)]);
     }
 
     #[test]

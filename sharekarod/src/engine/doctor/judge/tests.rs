@@ -6,7 +6,7 @@ use super::{
 };
 
 fn healthy_machine() -> Machine {
-    Machine { mdns: MdnsPort::Open, small_buffer: None, full: vec![], watches: None, drop_folder: None, without_multicast: vec![] }
+    Machine { mdns: MdnsPort::Open, small_buffer: None, full: vec![], watches: None, drop_folders: vec![], without_multicast: vec![] }
 }
 
 /// Connected on our link, and everything works.
@@ -75,8 +75,8 @@ fn each_fact_about_this_machine_has_its_verdict() {
             "inotify_limit",
             Machine { watches: Some(WatchLimit { key: "fs.inotify.max_user_watches", value: Some(0) }), ..healthy_machine() },
         ),
-        ("drop_folder_unsafe", Machine { drop_folder: Some(("/drop".into(), Exposed::Writable(0o777))), ..healthy_machine() }),
-        ("drop_folder_unsafe", Machine { drop_folder: Some(("/drop".into(), Exposed::Link)), ..healthy_machine() }),
+        ("drop_folder_unsafe", Machine { drop_folders: vec![("/drop".into(), Exposed::Writable(0o777))], ..healthy_machine() }),
+        ("drop_folder_unsafe", Machine { drop_folders: vec![("/drop/bob".into(), Exposed::Link)], ..healthy_machine() }),
     ];
     for (code, machine) in table {
         assert_eq!(named(&facts(machine, vec![])), [code]);
