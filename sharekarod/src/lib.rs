@@ -94,7 +94,7 @@ pub async fn run(config: Config, shutdown: CancellationToken) -> anyhow::Result<
 fn start_network(engine: &Engine, identity: Arc<Identity>, carried: Arc<Carried>) {
     let config = engine.config();
     let (hello, admission) = (engine.clone(), engine.clone());
-    let mut settings = net::Settings::new(config.port, move || hello.hello(), move |id| admission.admission(id));
+    let mut settings = net::Settings::new(config.port, move || hello.hello(), move |id| admission.admit(id));
     settings.carried = carried;
     settings.congestion = match config.congestion {
         config::Congestion::Cubic => net::Congestion::Cubic,

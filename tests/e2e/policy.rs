@@ -275,3 +275,32 @@ fn a_rule_that_makes_no_sense_keeps_the_daemon_from_starting_and_is_named() -> R
         Ok(())
     })
 }
+
+#[test]
+fn who_watches_the_log_sees_decisions_as_they_are_made_and_a_blocked_device_that_calls() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let watching = bob.ctl("policy log --watch").spawn()?;
+        let saw = |what: &str| -> Result<Value> {
+            until(&format!("{what} is told"), 30, || Ok(watching.lines()?.into_iter().find(|it| it["action"] == what)))
+        };
+        saw("pair")?;
+        alice.ctl("send bob").arg(alice.file("note", 10)?).ok()?;
+        ensure!(saw("accept")?["rule"] == "default", "{:?}", watching.lines()?);
+
+        bob.ctl("peer block alice").ok()?;
+        saw("block")?;
+        alice.restart()?; // which calls at once
+
+        let refused = saw("refuse")?;
+        ensure!(refused["peer"] == "alice" && refused["note"].to_string().contains("blocked"), "{refused}");
+        alice.restart()?;
+        bob.ctl("peer unblock alice").ok()?;
+        saw("unblock")?;
+        let numbers: Vec<u64> = watching.lines()?.iter().filter_map(|it| it["no"].as_u64()).collect();
+        ensure!(numbers.is_sorted_by(|a, b| a < b), "told twice, or out of order: {numbers:?}");
+        let refusals = watching.lines()?.iter().filter(|it| it["action"] == "refuse").count();
+        ensure!(refusals == 1, "each call is a line of its own: {refusals}");
+        Ok(())
+    })
+}

@@ -8,7 +8,7 @@ use sharekaro_proto::{
 };
 
 use crate::{
-    commands::drop,
+    commands::{drop, policy},
     ending::End,
     print::{Screen, anomaly, message, quantity::count, transfer},
 };
@@ -53,6 +53,7 @@ fn shown(event: &Event) -> String {
         Fact::TransferChanged(transfer) => transfer::line(transfer),
         Fact::MessageReceived(it) | Fact::MessageChanged(it) => message::line(it),
         Fact::AnomalyRecorded(it) => anomaly::line(it),
+        Fact::DecisionRecorded(it) => policy::line(it),
         Fact::DropChanged(item) => drop::line(item),
         Fact::DropForgotten(gone) => format!("{} is no longer in the drop folder", Shown(&gone.path)),
         Fact::WarningsChanged(warnings) => {

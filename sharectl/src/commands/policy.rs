@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use sharekaro_proto::{
+    ErrorBody,
     client::Client,
     control::{
+        event::Fact,
         policy::{Action, AddRule, Decision, Decisions, ListedRule, Rule, RuleSource, Rules, TestOffer, Verdict},
         routes,
     },
@@ -44,9 +46,12 @@ pub(crate) enum PolicyVerb {
     Test(TestVerb),
     /// What was decided, by rules and by people
     Log {
-        /// The last so many
-        #[arg(short = 'n', default_value_t = 100, value_name = "N")]
-        count: u64,
+        /// The last so many [default: 100, with --watch 10]
+        #[arg(short = 'n', value_name = "N")]
+        count: Option<u64>,
+        /// Go on: a decision a line, as it is made
+        #[arg(long)]
+        watch: bool,
     },
 }
 
@@ -98,7 +103,7 @@ pub(crate) struct AddVerb {
     /// Part of the day, as 22:00-06:00
     #[arg(long)]
     hours: Option<Hours>,
-    /// Networks that we are on: interface, subnet, or the gateway's address or hardware address
+    /// Networks that we are on: ssid:NAME of a Wi-Fi, interface, subnet, or the gateway's address or hardware address
     #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "NETWORK")]
     networks: Vec<String>,
     /// Where it goes
@@ -150,8 +155,9 @@ impl PolicyVerb {
                 let verdict: Verdict = client.post_with(routes::POLICY_TEST, &verb.body()).await?;
                 return screen.say(&verdict, || shown(&verdict));
             }
-            Self::Log { count } => {
-                let decisions: Decisions = client.get(&routes::with_query(routes::POLICY_LOG, &[("limit", count.to_string())])).await?;
+            Self::Log { count, watch: true } => return watch(count.unwrap_or(10), client, screen).await,
+            Self::Log { count, watch: false } => {
+                let decisions = part(&[("limit", count.unwrap_or(100))], client).await?;
                 return screen.say(&decisions, || log(&decisions.decisions, Timestamp::now()));
             }
         };
@@ -281,6 +287,44 @@ fn shown(verdict: &Verdict) -> String {
     }
     lines.extend(verdict.passed.iter().map(|it| format!("not {:?}: {}", Shown(&it.rule).to_string(), Shown(&it.why))));
     lines.join("\n")
+}
+
+async fn part(query: &[(&str, u64)], client: &Client) -> Result<Decisions, ErrorBody> {
+    let query: Vec<(&str, String)> = query.iter().map(|(key, value)| (*key, value.to_string())).collect();
+    client.get(&routes::with_query(routes::POLICY_LOG, &query)).await
+}
+
+/// The last ones, and those that follow, a line each.
+async fn watch(count: u64, client: &Client, screen: &Screen) -> Result<(), End> {
+    let mut events = client.events().await?;
+    let mut last = 0;
+    let before = part(&[("limit", count)], client).await?.decisions;
+    for decision in &before {
+        last = decision.no;
+        screen.say(decision, || line(decision))?;
+    }
+    while let Some(event) = events.next().await? {
+        let news = match event.fact {
+            Fact::DecisionRecorded(decision) => vec![*decision],
+            // it is the first event, or we fell behind
+            Fact::Snapshot(_) => part(&[("limit", 1_000), ("after", last)], client).await?.decisions,
+            _ => continue,
+        };
+        for decision in news.iter().filter(|decision| decision.no > last) {
+            screen.say(decision, || line(decision))?;
+        }
+        last = news.last().map_or(last, |decision| last.max(decision.no));
+    }
+    screen.note("the daemon ended");
+    Ok(())
+}
+
+/// `2026-11-21 14:05:09 bob (k:abcdefgh): decline by programs, t8 setup.exe`.
+pub(super) fn line(it: &Decision) -> String {
+    let at = it.at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let transfer = it.transfer.map(|id| format!(", {id}")).unwrap_or_default();
+    let note = if it.note.is_empty() { String::new() } else { format!(": {}", Shown(&it.note)) };
+    format!("{at} {} (k:{}): {} by {}{transfer}{note}", Shown(&it.peer), Shown(&it.key), Shown(&it.action), Shown(&it.rule))
 }
 
 fn log(decisions: &[Decision], now: Timestamp) -> String {

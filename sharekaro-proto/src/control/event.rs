@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{drop::DropItem, message::Message, net::Anomaly, pairing::Pairing, peer::Peer, status::Warning, transfer::Transfer};
+use super::{
+    drop::DropItem, message::Message, net::Anomaly, pairing::Pairing, peer::Peer, policy::Decision, status::Warning, transfer::Transfer,
+};
 use crate::DeviceId;
 
 /// One fact. `seq` grows by one from event to event; a snapshot carries the number of the last event that is in it.
@@ -42,6 +44,8 @@ pub enum Fact {
     MessageChanged(Box<Message>),
     /// Something on the network is out of the ordinary, or worse than it was said to be.
     AnomalyRecorded(Box<Anomaly>),
+    /// Something was decided about a peer, by a rule or a person.
+    DecisionRecorded(Box<Decision>),
     /// Something in a drop folder is new or stands elsewhere than before.
     DropChanged(Box<DropItem>),
     /// Something in a drop folder is no longer there, and was not sent: its path.

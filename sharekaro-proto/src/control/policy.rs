@@ -84,7 +84,8 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub hours: Option<Hours>,
-    /// Networks that we are on: an interface (`wlan0`), a subnet (`192.168.1.0/24`) or the gateway's hardware address.
+    /// Networks that we are on: a Wi-Fi by its name (`ssid:Home`, letters as they are written; anybody can give a network any
+    /// name), an interface (`wlan0`), a subnet (`192.168.1.0/24`), the gateway's address or its hardware address.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub networks: Vec<String>,
     /// What becomes of the offer.
@@ -211,6 +212,8 @@ pub struct Decisions {
 /// Something that was decided about a peer, by a rule or a person.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Decision {
+    /// Its place in the log: later ones have higher numbers.
+    pub no: u64,
     /// When.
     #[schema(value_type = String)]
     pub at: Timestamp,
@@ -237,6 +240,9 @@ pub struct LogQuery {
     /// The last so many; 100 without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<u64>,
+    /// Or the first so many after this number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
 }
 
 #[cfg(test)]

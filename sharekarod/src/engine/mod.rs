@@ -104,6 +104,7 @@ impl Engine {
             drops: DropTable::default(),
             warnings: WarningTable::default(),
             anomalies: Vec::new(),
+            decisions: Vec::new(),
         };
         let inner = Inner {
             jobs: Jobs::new(&config),
@@ -244,6 +245,15 @@ impl Engine {
     /// What the network may do with a device that proved this key.
     pub fn admission(&self, id: &DeviceId) -> Admission {
         self.look(|state| state.peers.admission(id))
+    }
+
+    /// As `admission`, asked at the door: that somebody who is blocked came there stands in the log.
+    pub fn admit(&self, id: &DeviceId) -> Admission {
+        let admission = self.admission(id);
+        if admission == Admission::Blocked {
+            self.note_refusal(*id, "it is blocked, and tried to connect");
+        }
+        admission
     }
 
     /// A task that ends with the engine.

@@ -14,6 +14,7 @@ use sharekaro_proto::control::{
     event::{Event, Fact, Snapshot},
     net::Anomaly,
     peer::PresenceBody,
+    policy::Decision,
     status::Warning,
 };
 use tokio::sync::broadcast;
@@ -49,6 +50,8 @@ pub struct State {
     pub warnings: WarningTable,
     /// What the monitor found and nobody was told yet; the monitor itself remembers all of it.
     pub anomalies: Vec<Anomaly>,
+    /// What was decided and nobody was told yet; the log is in the store.
+    pub decisions: Vec<Decision>,
 }
 
 /// What does not work as it should, one entry a code.
@@ -91,6 +94,7 @@ impl State {
         facts.extend(self.transfers.drain(&self.peers));
         facts.extend(self.messages.drain(&self.peers));
         facts.extend(self.anomalies.drain(..).map(|anomaly| Fact::AnomalyRecorded(Box::new(anomaly))));
+        facts.extend(self.decisions.drain(..).map(|decision| Fact::DecisionRecorded(Box::new(decision))));
         facts.extend(self.drops.drain());
         if std::mem::take(&mut self.warnings.touched) {
             facts.push(Fact::WarningsChanged(self.warnings.list.clone()));

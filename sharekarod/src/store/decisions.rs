@@ -16,6 +16,8 @@ const FORGOTTEN_EVERY: i64 = 128;
 /// A decision as it is kept.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct DecisionRow {
+    /// Its place in the log; 0 before it has one.
+    pub no: u64,
     /// When, milliseconds since 1970.
     pub at_ms: i64,
     /// About whom.
@@ -34,8 +36,8 @@ pub struct DecisionRow {
     pub note: String,
 }
 
-/// Keeps another one, and forgets what is too old.
-pub fn add(transaction: &Transaction<'_>, row: &DecisionRow) -> rusqlite::Result<()> {
+/// Keeps another one, and forgets what is too old. Returns its place.
+pub fn add(transaction: &Transaction<'_>, row: &DecisionRow) -> rusqlite::Result<u64> {
     transaction.execute(
         "INSERT INTO decisions (at_ms, peer, label, stranger, rule, action, transfer, note) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
@@ -49,11 +51,12 @@ pub fn add(transaction: &Transaction<'_>, row: &DecisionRow) -> rusqlite::Result
             row.note
         ],
     )?;
-    if transaction.last_insert_rowid() % FORGOTTEN_EVERY == 0 {
+    let no = transaction.last_insert_rowid();
+    if no % FORGOTTEN_EVERY == 0 {
         forget(transaction, true, KEPT_OF_STRANGERS)?;
         forget(transaction, false, KEPT)?;
     }
-    Ok(())
+    Ok(no.cast_unsigned())
 }
 
 fn forget(transaction: &Transaction<'_>, stranger: bool, kept: i64) -> rusqlite::Result<usize> {
@@ -66,23 +69,34 @@ fn forget(transaction: &Transaction<'_>, stranger: bool, kept: i64) -> rusqlite:
 
 /// The last so many, oldest first.
 pub fn last(connection: &Connection, count: u64) -> rusqlite::Result<Vec<DecisionRow>> {
-    let mut statement =
-        connection.prepare("SELECT at_ms, peer, label, stranger, rule, action, transfer, note FROM decisions ORDER BY no DESC LIMIT ?1")?;
-    let rows = statement.query_map([i64::try_from(count).unwrap_or(i64::MAX)], |row| {
-        Ok(DecisionRow {
-            at_ms: row.get(0)?,
-            peer: DeviceId::from_bytes(row.get(1)?),
-            label: row.get(2)?,
-            stranger: row.get(3)?,
-            rule: row.get(4)?,
-            action: row.get(5)?,
-            transfer: row.get::<_, Option<i64>>(6)?.map(|id| TransferId(id.cast_unsigned())),
-            note: row.get(7)?,
-        })
-    })?;
-    let mut rows: Vec<DecisionRow> = rows.collect::<Result<_, _>>()?;
+    let mut rows = list(connection, "no > ?1 ORDER BY no DESC LIMIT ?2", 0, count)?;
     rows.reverse();
     Ok(rows)
+}
+
+/// The next so many after this place, oldest first.
+pub fn after(connection: &Connection, no: u64, count: u64) -> rusqlite::Result<Vec<DecisionRow>> {
+    list(connection, "no > ?1 ORDER BY no LIMIT ?2", no, count)
+}
+
+fn list(connection: &Connection, which: &str, no: u64, count: u64) -> rusqlite::Result<Vec<DecisionRow>> {
+    let sql = format!("SELECT no, at_ms, peer, label, stranger, rule, action, transfer, note FROM decisions WHERE {which}");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+    let rows = statement.query_map([signed(no), signed(count)], |row| {
+        Ok(DecisionRow {
+            no: row.get::<_, i64>(0)?.cast_unsigned(),
+            at_ms: row.get(1)?,
+            peer: DeviceId::from_bytes(row.get(2)?),
+            label: row.get(3)?,
+            stranger: row.get(4)?,
+            rule: row.get(5)?,
+            action: row.get(6)?,
+            transfer: row.get::<_, Option<i64>>(7)?.map(|id| TransferId(id.cast_unsigned())),
+            note: row.get(8)?,
+        })
+    })?;
+    rows.collect()
 }
 
 #[cfg(test)]
@@ -95,6 +109,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap().store;
         let row = |stranger: bool, at_ms: i64| DecisionRow {
+            no: 0,
             at_ms,
             peer: DeviceId::from_bytes([1; 32]),
             label: "bob".into(),
@@ -109,12 +124,17 @@ mod tests {
         let first = known.clone();
         store.write(Durability::Soon, move |t| add(t, &first)).await.unwrap();
         let many = KEPT_OF_STRANGERS + 3 * FORGOTTEN_EVERY;
-        store.write(Durability::Soon, move |t| (1..=many).try_for_each(|at| add(t, &row(true, at)))).await.unwrap();
+        store.write(Durability::Soon, move |t| (1..=many).try_for_each(|at| add(t, &row(true, at)).map(drop))).await.unwrap();
 
         let all = store.read(|c| last(c, u64::MAX)).await.unwrap();
         let strangers = all.len() as i64 - 1;
         assert!((KEPT_OF_STRANGERS..KEPT_OF_STRANGERS + FORGOTTEN_EVERY).contains(&strangers), "{strangers}");
-        assert_eq!((&all[0], all.last().unwrap().at_ms), (&known, many));
+        assert_eq!((&all[0], all.last().unwrap().at_ms), (&DecisionRow { no: 1, ..known }, many));
+        let newest = all.last().unwrap().no;
+        assert_eq!(
+            store.read(move |c| after(c, newest - 3, 2)).await.unwrap().iter().map(|row| row.no).collect::<Vec<_>>(),
+            [newest - 2, newest - 1]
+        );
         assert_eq!(store.read(|c| last(c, 2)).await.unwrap().len(), 2);
     }
 }

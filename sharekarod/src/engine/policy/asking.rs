@@ -1,6 +1,6 @@
 //! Asking the rules about a real offer: the facts are gathered here, `judge` decides.
 
-use std::{path::Path, sync::atomic::AtomicI64};
+use std::{path::Path, sync::Mutex};
 
 use sharekaro_proto::{DeviceId, ErrorBody, nouns::hours::TimeOfDay};
 use tokio::sync::Semaphore;
@@ -8,6 +8,7 @@ use tokio::sync::Semaphore;
 use super::{
     facts::{Facts, Folders, Names, Sender, wants_free, wants_today},
     network::Networks,
+    refusals::Refusals,
     table::AllRules,
 };
 use crate::{
@@ -26,8 +27,8 @@ pub struct Policy {
     pub(crate) aftermath: Semaphore,
     /// Programs of rules that run at a time.
     pub(super) programs: Semaphore,
-    /// When somebody was turned away last, as the log knows.
-    pub(super) refused_ms: AtomicI64,
+    /// Who was turned away lately.
+    pub(super) refusals: Mutex<Refusals>,
 }
 
 /// A program of a person's is often a script that starts others.
@@ -40,7 +41,7 @@ impl Default for Policy {
             counting: Semaphore::new(1),
             aftermath: Semaphore::new(1),
             programs: Semaphore::new(PROGRAMS_AT_A_TIME),
-            refused_ms: AtomicI64::new(0),
+            refusals: Mutex::default(),
         }
     }
 }
@@ -61,8 +62,8 @@ impl Engine {
     pub(crate) async fn facts(&self, rules: &AllRules, peer: DeviceId, bytes: u64, files: u64) -> Result<Facts, ErrorBody> {
         let now = jiff::Zoned::now();
         let today = if rules.iter().any(|it| wants_today(&it.rule)) {
-            let midnight = now.start_of_day().map_or(0, |start| start.timestamp().as_millisecond());
-            self.store().read(move |c| store::transfers::let_in_since(c, peer, midnight)).await?
+            let since = midnight_ms(&now);
+            self.store().read(move |c| store::transfers::let_in_since(c, peer, since)).await?
         } else {
             0
         };
@@ -102,6 +103,11 @@ impl Engine {
     }
 }
 
+/// When this day began here, in milliseconds since 1970. Where clocks were put forward over midnight, it began later.
+fn midnight_ms(now: &jiff::Zoned) -> i64 {
+    now.start_of_day().map_or(0, |start| start.timestamp().as_millisecond())
+}
+
 /// What is free at a folder, or where it would be made.
 fn free_at(dir: &Path) -> Option<u64> {
     dir.ancestors().find_map(|dir| Room::at(dir).ok()).map(|room| room.bytes)
@@ -117,4 +123,24 @@ fn sender(state: &State, peer: DeviceId) -> Sender {
     let names_it_alone = |label: &&String| state.peers.find(label).is_ok_and(|found| found.id == peer);
     let called = labels.iter().filter(|_| trust.paired()).filter(names_it_alone).cloned().collect();
     Sender { label: state.peers.label(&peer), key, trust, called, claims: labels, groups, rooms: Vec::new() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_day_begins_where_our_person_is() {
+        let midnight = |now: &str| {
+            let now: jiff::Zoned = now.parse().unwrap();
+            jiff::Timestamp::from_millisecond(midnight_ms(&now)).unwrap().to_string()
+        };
+
+        assert_eq!(midnight("2026-03-01T00:00:00+05:30[Asia/Kolkata]"), "2026-02-28T18:30:00Z");
+        assert_eq!(midnight("2026-03-01T23:59:59-08:00[America/Los_Angeles]"), "2026-03-01T08:00:00Z");
+        // a day of 23 hours, a day of 25, and one that has no midnight
+        assert_eq!(midnight("2026-03-29T12:00:00+02:00[Europe/Berlin]"), "2026-03-28T23:00:00Z");
+        assert_eq!(midnight("2026-10-25T12:00:00+01:00[Europe/Berlin]"), "2026-10-24T22:00:00Z");
+        assert_eq!(midnight("2018-11-04T12:00:00-02:00[America/Sao_Paulo]"), "2018-11-04T03:00:00Z");
+    }
 }

@@ -1,6 +1,6 @@
 //! The log of what was decided about peers, by rules and by people. What cannot be written there is in the daemon's log.
 
-use std::sync::atomic::Ordering;
+use std::sync::PoisonError;
 
 use sharekaro_proto::{
     DeviceId, ErrorBody, TransferId,
@@ -18,9 +18,6 @@ const SHOWN: u64 = 100;
 
 /// The longest note, in characters: part of it may be a peer's.
 const NOTE_MAX: usize = 300;
-
-/// Refusals are written down so far apart, in milliseconds.
-const REFUSALS_APART_MS: i64 = 10_000;
 
 /// Something that was decided.
 pub(crate) struct Decided<'a> {
@@ -44,6 +41,7 @@ impl Engine {
             (state.peers.label(&decided.peer), !paired)
         });
         DecisionRow {
+            no: 0,
             at_ms: clock::now_ms(),
             peer: decided.peer,
             label,
@@ -58,20 +56,34 @@ impl Engine {
     /// Writes down what was decided.
     pub(crate) fn note_decision(&self, decided: Decided<'_>) {
         let row = self.decision_row(decided);
-        let store = self.store().clone();
+        let engine = self.clone();
         self.spawn(async move {
-            if let Err(e) = store.write(Durability::Soon, move |t| store::decisions::add(t, &row)).await {
-                tracing::warn!("a decision was not written down: {e}");
+            let kept = row.clone();
+            match engine.store().write(Durability::Soon, move |t| store::decisions::add(t, &kept)).await {
+                Ok(no) => engine.tell_decision(DecisionRow { no, ..row }),
+                Err(e) => tracing::warn!("a decision was not written down: {e}"),
             }
         });
     }
 
-    /// Writes down that somebody was turned away: at most once in a while, or a flood would be a flood of writes.
+    /// Tells what was written down.
+    pub(crate) fn tell_decision(&self, row: DecisionRow) {
+        self.update(|state| state.decisions.push(view(row)));
+    }
+
+    /// Writes down that somebody was turned away: what is refused again and again is a line now and then, which counts.
     pub(crate) fn note_refusal(&self, peer: DeviceId, why: &str) {
-        let (now, last) = (clock::now_ms(), &self.inner.policy.refused_ms);
-        if now - last.load(Ordering::Relaxed) >= REFUSALS_APART_MS {
-            last.store(now, Ordering::Relaxed);
-            self.note_decision(Decided { peer, rule: DEFAULT, action: "refuse", transfer: None, note: why.to_owned() });
+        let decided = |note| Decided { peer, rule: DEFAULT, action: "refuse", transfer: None, note };
+        let stranger = self.decision_row(decided(String::new())).stranger;
+        // nothing that can panic runs under this lock
+        let mut refusals = self.inner.policy.refusals.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = refusals.note(peer, stranger, clock::now_ms());
+        drop(refusals);
+        match count {
+            None => {}
+            Some(1) => self.note_decision(decided(why.to_owned())),
+            Some(count) if stranger => self.note_decision(decided(format!("{why}; {count} refusals of strangers since the last line"))),
+            Some(count) => self.note_decision(decided(format!("{why}; {count} times since the last line"))),
         }
     }
 
@@ -91,17 +103,24 @@ impl Engine {
     /// # Errors
     /// The database.
     pub async fn policy_log(&self, query: LogQuery) -> Result<Decisions, ErrorBody> {
-        let limit = query.limit.unwrap_or(SHOWN);
-        let rows = self.store().read(move |c| store::decisions::last(c, limit)).await?;
-        let decision = |row: DecisionRow| Decision {
-            at: clock::timestamp(row.at_ms),
-            peer: row.label,
-            key: row.peer.short(),
-            rule: row.rule,
-            action: row.action,
-            transfer: row.transfer,
-            note: row.note,
-        };
-        Ok(Decisions { decisions: rows.into_iter().map(decision).collect() })
+        let (after, limit) = (query.after, query.limit.unwrap_or(SHOWN));
+        let rows = self.store().read(move |c| match after {
+            Some(after) => store::decisions::after(c, after, limit),
+            None => store::decisions::last(c, limit),
+        });
+        Ok(Decisions { decisions: rows.await?.into_iter().map(view).collect() })
+    }
+}
+
+fn view(row: DecisionRow) -> Decision {
+    Decision {
+        no: row.no,
+        at: clock::timestamp(row.at_ms),
+        peer: row.label,
+        key: row.peer.short(),
+        rule: row.rule,
+        action: row.action,
+        transfer: row.transfer,
+        note: row.note,
     }
 }

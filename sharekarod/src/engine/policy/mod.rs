@@ -7,6 +7,7 @@ pub mod judge;
 mod kind;
 pub mod log;
 pub mod network;
+mod refusals;
 pub mod rule;
 mod rules;
 mod run;

@@ -245,12 +245,14 @@ impl Engine {
         let kept = record.clone();
         let recorded = self.store().write(Durability::Soon, move |t| {
             let id = crate::store::transfers::insert(t, &kept)?;
-            if let Some(row) = decision {
-                crate::store::decisions::add(t, &DecisionRow { transfer: Some(id), ..row })?;
-            }
-            Ok(id)
+            let decision = decision.map(|row| DecisionRow { transfer: Some(id), ..row });
+            let no = decision.as_ref().map(|row| crate::store::decisions::add(t, row)).transpose()?;
+            Ok((id, decision.zip(no).map(|(row, no)| DecisionRow { no, ..row })))
         });
-        let id = recorded.await?;
+        let (id, decision) = recorded.await?;
+        if let Some(row) = decision {
+            self.tell_decision(row);
+        }
         crash::point("offer-kept");
         tracing::info!(%id, peer = %self.label(record.peer), files = record.files_total, bytes = record.bytes_total, state = %record.state, rule = record.rule, "an offer");
         let ended = record.state.ended();

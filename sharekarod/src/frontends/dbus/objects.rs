@@ -139,7 +139,7 @@ impl Objects {
             Fact::MessageReceived(message) => self.tell_message(message).await?,
             Fact::MessageChanged(message) => self.tell_message_state(message).await?,
             Fact::DropChanged(_) | Fact::DropForgotten(_) => self.look_into_drops(),
-            Fact::AnomalyRecorded(_) => {} // not on the bus
+            Fact::AnomalyRecorded(_) | Fact::DecisionRecorded(_) => {} // not on the bus
         }
         self.count();
         Ok(())
