@@ -104,6 +104,9 @@ pub struct Told {
     /// More folders of that kind, separated by colons
     #[arg(long, env = "SHAREKARO_EXTRA_DROP_DIRS", value_delimiter = ':', value_name = "DIR")]
     extra_drop_dirs: Option<Vec<PathBuf>>,
+    /// Drop folders with a target and an end of their own; only in the file.
+    #[arg(skip)]
+    drop: Option<Vec<ToldDrop>>,
     /// To whom goes what lies at the top of a drop folder, as sharectl send takes it (default: nobody, it waits)
     #[arg(long, env = "SHAREKARO_DROP_TARGET")]
     drop_target: Option<String>,
@@ -177,6 +180,36 @@ struct ToldLimit {
     download: Option<String>,
 }
 
+/// A `[[drop]]` of the file. What it does not name is as for the others.
+#[derive(Deserialize, Debug, Clone)]
+#[serde(deny_unknown_fields)]
+struct ToldDrop {
+    dir: PathBuf,
+    target: Option<String>,
+    after: Option<DropAfter>,
+}
+
+/// A drop folder with ways of its own.
+#[derive(Serialize, Debug, Clone, PartialEq, Eq)]
+pub struct OwnDrop {
+    /// What is put there is sent.
+    pub dir: PathBuf,
+    /// To whom goes what lies at its top; else as in the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<String>,
+    /// What becomes of it once it was sent; else as in the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<DropAfter>,
+}
+
+impl ToldDrop {
+    fn parse(self, home: &Path) -> Result<OwnDrop, Error> {
+        let dir = self.dir.strip_prefix("~").map_or_else(|_| self.dir.clone(), |below| home.join(below));
+        let target = self.target.filter(|target| !target.trim().is_empty());
+        Ok(OwnDrop { dir: absolute("drop.dir", Some(dir), PathBuf::new)?, target, after: self.after })
+    }
+}
+
 /// What the limits are at certain hours. `None` within: as at other hours; `Some(None)`: no limit.
 #[derive(Serialize, Debug, Clone, PartialEq, Eq)]
 pub struct HourlyLimit {
@@ -234,6 +267,9 @@ pub struct Config {
     pub drop_dir: PathBuf,
     /// More folders of that kind.
     pub extra_drop_dirs: Vec<PathBuf>,
+    /// More of them, each with ways of its own.
+    #[serde(rename = "drop")]
+    pub own_drops: Vec<OwnDrop>,
     /// To whom goes what lies at the top of a drop folder.
     pub drop_target: Option<String>,
     /// What becomes of it once it was sent.
@@ -301,12 +337,14 @@ impl Config {
         let offer_expiry = told.offer_expiry.or(file.offer_expiry);
         let net_warmup = told.net_warmup.or(file.net_warmup);
         let state_dir = absolute("state_dir", told.state_dir.or(file.state_dir), || home.state.join("sharekaro"))?;
-        Ok(Self {
+        let own_drops = file.drop.unwrap_or_default().into_iter().map(|told| told.parse(&home.home)).collect::<Result<_, _>>()?;
+        let config = Self {
             name: device_name(name)?,
             port: told.port.or(file.port).unwrap_or(DEFAULT_PORT),
             inbox_dir: absolute("inbox_dir", told.inbox_dir.or(file.inbox_dir), || home.downloads.join("ShareKaro"))?,
             drop_dir: absolute("drop_dir", told.drop_dir.or(file.drop_dir), || home.home.join("ShareDrop"))?,
             extra_drop_dirs: absolutes("extra_drop_dirs", told.extra_drop_dirs.or(file.extra_drop_dirs))?,
+            own_drops,
             drop_target: told.drop_target.or(file.drop_target).filter(|target| !target.trim().is_empty()),
             drop_after: told.drop_after.or(file.drop_after).unwrap_or_default(),
             socket: absolute("socket", told.socket.or(file.socket), sharekaro_proto::control::socket::default_socket)?,
@@ -329,7 +367,24 @@ impl Config {
             config_file,
             told: flags,
             home: home.home,
-        })
+        };
+        config.check_drop_dirs()?;
+        Ok(config)
+    }
+
+    /// What comes in, or is ours, must not lie where it would be sent from, and nothing goes twice.
+    fn check_drop_dirs(&self) -> Result<(), Error> {
+        let refuse = |dir: &Path, why| Err(Error::Value { key: "drop_dir", value: dir.display().to_string(), why });
+        let (dirs, within) = (self.drop_dirs(), |one: &Path, other: &Path| one.starts_with(other) || other.starts_with(one));
+        for (no, dir) in dirs.iter().enumerate() {
+            if dirs.iter().skip(no + 1).any(|other| within(dir, other)) {
+                return refuse(dir, "one drop folder must not lie in another");
+            }
+            if [&self.inbox_dir, &self.quarantine_dir, &self.state_dir].into_iter().any(|ours| ours.starts_with(dir)) {
+                return refuse(dir, "what comes in, and our own files, must not lie in a drop folder: they would be sent");
+            }
+        }
+        Ok(())
     }
 
     /// Bytes a second to and from all peers together, at this time of the day.
@@ -355,6 +410,7 @@ impl Config {
             ("port", self.port != new.port),
             ("drop_dir", self.drop_dir != new.drop_dir),
             ("extra_drop_dirs", self.extra_drop_dirs != new.extra_drop_dirs),
+            ("drop", self.own_drops.iter().map(|it| &it.dir).ne(new.own_drops.iter().map(|it| &it.dir))),
             ("state_dir", self.state_dir != new.state_dir),
             ("socket", self.socket != new.socket),
             ("congestion", self.congestion != new.congestion),
@@ -363,13 +419,14 @@ impl Config {
             ("dbus", self.dbus != new.dbus),
             ("system_bus", self.system_bus != new.system_bus),
         ];
-        let changed = need_a_start.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
+        let changed: Vec<&str> = need_a_start.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
         let kept = self.clone();
         let followed = Self {
             name: kept.name,
             port: kept.port,
             drop_dir: kept.drop_dir,
             extra_drop_dirs: kept.extra_drop_dirs,
+            own_drops: if changed.contains(&"drop") { kept.own_drops } else { new.own_drops },
             state_dir: kept.state_dir,
             socket: kept.socket,
             congestion: kept.congestion,
@@ -387,12 +444,27 @@ impl Config {
     /// All drop folders, each once.
     pub fn drop_dirs(&self) -> Vec<PathBuf> {
         let mut dirs: Vec<PathBuf> = Vec::new();
-        for dir in std::iter::once(&self.drop_dir).chain(&self.extra_drop_dirs) {
+        let own = self.own_drops.iter().map(|it| &it.dir);
+        for dir in std::iter::once(&self.drop_dir).chain(&self.extra_drop_dirs).chain(own) {
             if !dirs.contains(dir) {
                 dirs.push(dir.clone());
             }
         }
         dirs
+    }
+
+    /// What becomes of something in this drop folder once everybody has it.
+    pub fn drop_after_in(&self, dir: &Path) -> DropAfter {
+        self.own_drop(dir).and_then(|own| own.after).unwrap_or(self.drop_after)
+    }
+
+    /// To whom goes what lies at the top of this drop folder.
+    pub fn drop_target_in(&self, dir: &Path) -> Option<&str> {
+        self.own_drop(dir).and_then(|own| own.target.as_deref()).or(self.drop_target.as_deref())
+    }
+
+    fn own_drop(&self, dir: &Path) -> Option<&OwnDrop> {
+        self.own_drops.iter().find(|own| own.dir == dir)
     }
 }
 
@@ -522,6 +594,34 @@ mod tests {
         let error = read(&path, false).unwrap_err().to_string();
 
         assert!(error.contains("prot") && error.contains("line 2"), "{error}");
+    }
+
+    #[test]
+    fn drop_folders_may_have_ways_of_their_own_and_none_lies_where_it_does_harm() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let read = |text: &str| {
+            fs::write(&path, format!("inbox_dir = \"/in\"\ndrop_dir = \"/drop\"\n{text}")).unwrap();
+            Config::new(Told::try_parse_from(["sharekarod", "--config", path.to_str().unwrap()]).unwrap())
+        };
+        let config =
+            read("drop_target = \"anna\"\n[[drop]]\ndir = \"/scans\"\ntarget = \"bob\"\nafter = \"delete\"\n[[drop]]\ndir = \"~/Out\"\n")
+                .unwrap();
+        let (scans, other) = (Path::new("/scans"), Path::new("/drop"));
+
+        assert_eq!((config.drop_after_in(scans), config.drop_target_in(scans)), (DropAfter::Delete, Some("bob")));
+        assert_eq!((config.drop_after_in(other), config.drop_target_in(other)), (DropAfter::Move, Some("anna")));
+        assert_eq!(config.drop_dirs(), [other, scans, &config.home.join("Out")]);
+        for bad in [
+            "[[drop]]\ndir = \"scans\"\n",
+            "[[drop]]\ndir = \"/drop/bob\"\n",
+            "[[drop]]\ndir = \"/\"\n",
+            "[[drop]]\ndir = \"/s\"\nafter = \"burn\"\n",
+            "[[drop]]\ndir = \"/s\"\nwhen = \"now\"\n",
+            "extra_drop_dirs = [\"/in\"]\n",
+        ] {
+            assert!(read(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

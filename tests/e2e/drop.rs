@@ -303,3 +303,33 @@ fn what_is_kept_is_sent_once_and_again_when_it_changes() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn each_drop_folder_has_ways_of_its_own_where_it_wants_some() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let (scans, shared) = (alice.home().join("Scans"), alice.home().join("Shared"));
+        fs::create_dir_all(alice.home().join("config/sharekaro"))?;
+        let own = "[[drop]]\ndir = \"~/Scans\"\ntarget = \"bob\"\nafter = \"delete\"\n\n[[drop]]\ndir = \"~/Shared\"\nafter = \"keep\"\n";
+        fs::write(alice.home().join("config/sharekaro/config.toml"), own)?;
+        alice.restart()?;
+        alice.sees(bob)?;
+        let bobs = folder(alice, "bob")?;
+        until("all have their folders", 20, || Ok((scans.join("bob").is_dir() && shared.join("bob").is_dir()).then_some(())))?;
+
+        fs::write(scans.join("scan"), "at the top of the first")?;
+        fs::write(shared.join("bob/log"), "kept")?;
+        fs::write(shared.join("whose"), "nobody is named here")?;
+        fs::write(bobs.join("moved"), "as ever")?;
+
+        for name in ["scan", "log", "moved"] {
+            bob.received(name)?;
+        }
+        in_sent(alice, &["bob/moved"])?;
+        until("the scan is gone", 10, || Ok((!scans.join("scan").exists()).then_some(())))?;
+        item_is(alice, "Shared/bob/log", "sent")?;
+        item_is(alice, "Shared/whose", "waiting")?;
+        ensure!(shared.join("bob/log").is_file() && !shared.join("Sent").exists() && !scans.join("Sent").exists(), "it was moved");
+        Ok(())
+    })
+}

@@ -282,6 +282,9 @@ impl Desk {
         if is_hidden(&name) {
             return;
         }
+        if sign == Sign::Gone && self.kept.is_obsolete(&path) {
+            self.keep_soon(now); // a folder of nobody, which may be empty now
+        }
         let inner = path.strip_prefix(&place).map(PathBuf::from).unwrap_or_default();
         let place = (root, place);
         if let Some(id) = self.row_at(&place) {
@@ -435,16 +438,21 @@ impl Desk {
 
     pub(super) fn item(&self, place: &Place, target: Option<String>, state: DropState, reason: Option<String>) -> DropItem {
         let path = self.roots.get(place.0).map(|root| root.join(&place.1)).unwrap_or_default();
-        let target = target.unwrap_or_else(|| self.target_of(&place.1));
+        let target = target.unwrap_or_else(|| self.target_of(place));
         DropItem { path: lossless(path.as_os_str().as_encoded_bytes()), target, state, reason }
     }
 
     /// To whom something goes, as a person wrote it.
-    pub(super) fn target_of(&self, place: &std::path::Path) -> String {
-        match folder_of(&self.names, place) {
+    pub(super) fn target_of(&self, place: &Place) -> String {
+        match folder_of(&self.names, &place.1) {
             Some(folder) => folder.to_owned(),
-            None => self.engine.config().drop_target.clone().unwrap_or_default(),
+            None => self.target_at_the_top(place.0).unwrap_or_default(),
         }
+    }
+
+    /// To whom goes what lies at the top of a drop folder.
+    pub(super) fn target_at_the_top(&self, root: usize) -> Option<String> {
+        self.engine.config().drop_target_in(self.roots.get(root)?).map(str::to_owned)
     }
 
     /// Writes `Waiting.txt` where something waits, and removes it where nothing does.

@@ -67,7 +67,7 @@ impl Desk {
         }
         let mut open = self.open_transfers();
         for (group, places) in groups {
-            match self.whose(group.1.as_deref()) {
+            match self.whose(group.0, group.1.as_deref()) {
                 Whose::Nobody(why) => self.wait(&places, &why),
                 Whose::Peers(peers) => match self.nobody_is_there(&peers) {
                     Some(why) => self.wait(&places, &why),
@@ -234,7 +234,7 @@ impl Desk {
                 id: before.map_or(0, |row| row.id),
                 root: self.roots.get(place.0).cloned().unwrap_or_default(),
                 place: place.1.clone(),
-                target: self.target_of(&place.1),
+                target: self.target_of(place),
                 print: seen.print,
                 ino: seen.ino,
                 stage: Stage::Sending,

@@ -153,7 +153,7 @@ impl Desk {
             })
             .collect();
         Some(match failures.as_slice() {
-            [] if outcomes.iter().all(|it| matches!(it, Outcome::Done)) => Plan::Deliver(self.engine.config().drop_after),
+            [] if outcomes.iter().all(|it| matches!(it, Outcome::Done)) => Plan::Deliver(self.engine.config().drop_after_in(&row.root)),
             [] => Plan::Again,
             some => Plan::Fail(some.join("; ")),
         })
@@ -320,7 +320,7 @@ impl Desk {
                 DropRow {
                     id,
                     root: self.roots.get(place.0).cloned().unwrap_or_default(),
-                    target: self.target_of(&place.1),
+                    target: self.target_of(&place),
                     place: place.1,
                     print: seen.print,
                     ino: seen.ino,

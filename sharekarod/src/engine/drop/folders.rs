@@ -34,12 +34,19 @@ pub(super) struct Wanted {
     obsolete: BTreeSet<String>,
 }
 
+impl Wanted {
+    /// Whether a place lies in a folder that is nobody's any more.
+    pub(super) fn is_obsolete(&self, place: &Path) -> bool {
+        place.iter().next().and_then(|name| name.to_str()).is_some_and(|name| self.obsolete.contains(name))
+    }
+}
+
 impl Desk {
-    /// Who is meant by what lies in this folder; at the top without one.
-    pub(super) fn whose(&self, folder: Option<&str>) -> Whose {
+    /// Who is meant by what lies in this folder of a drop folder; at the top without one.
+    pub(super) fn whose(&self, root: usize, folder: Option<&str>) -> Whose {
         let peers = match folder {
-            None => match &self.engine.config().drop_target {
-                Some(target) => self.engine.resolve(target),
+            None => match self.target_at_the_top(root) {
+                Some(target) => self.engine.resolve(&target),
                 None => {
                     return Whose::Nobody(
                         "nobody is named for what lies here: move it into the folder of a peer or a group, or set `drop_target`".to_owned(),

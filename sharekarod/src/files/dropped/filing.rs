@@ -188,11 +188,15 @@ fn reason_name(name: &FileName) -> FileName {
     FileName::parse(&[stem, REASON.as_bytes()].concat()).unwrap_or_else(|_| FileName::own("reason.txt"))
 }
 
-/// Nobody ever reads half of it.
+/// Nobody ever reads half of it, and where the disk is full, no half of it stays.
 fn write_whole(dir: &Dir, name: &FileName, text: &str) -> io::Result<()> {
     let fresh = FileName::own(".sharekaro-new");
     dir.remove(&fresh)?;
-    dir.create(&fresh, 0o600)?.write_all(text.as_bytes())?;
+    let written = dir.create(&fresh, 0o600).and_then(|mut file| file.write_all(text.as_bytes()));
+    if written.is_err() {
+        let _ = dir.remove(&fresh); // the first error is the one to tell
+    }
+    written?;
     Ok(renameat(dir, fresh.as_bytes(), dir, name.as_bytes())?)
 }
 
