@@ -22,7 +22,7 @@ export RUST_LIB_BACKTRACE=0
 say() { printf '%s\n' "$*" >&2; }
 
 # command:package, each needed by a test of a whole process.
-needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux tshark:tshark unshare:util-linux nsenter:util-linux dbus-daemon:dbus dbus-send:dbus gdbus:libglib2.0-bin busctl:systemd systemd-analyze:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs faketime:faketime python3:python3 Xvfb:xvfb dunst:dunst xclip:xclip import:imagemagick virtualenv:virtualenv"
+needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux tshark:tshark unshare:util-linux nsenter:util-linux dbus-daemon:dbus dbus-send:dbus gdbus:libglib2.0-bin busctl:systemd systemd-analyze:systemd mkfs.ext4:e2fsprogs mkfs.xfs:xfsprogs xfs_io:xfsprogs mkfs.btrfs:btrfs-progs faketime:faketime tmux:tmux python3:python3 Xvfb:xvfb dunst:dunst xclip:xclip import:imagemagick virtualenv:virtualenv"
 
 # Beside these, what only the packages and the booted machine need.
 needed_packages="lintian:lintian desktop-file-validate:desktop-file-utils appstreamcli:appstream man:man-db rpm:rpm file:file python3:python3"

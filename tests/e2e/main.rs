@@ -4,6 +4,7 @@
 
 mod agent;
 mod bus;
+mod chat;
 mod demo;
 mod desktop;
 mod drop;

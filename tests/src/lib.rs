@@ -15,6 +15,7 @@ mod net;
 mod programs;
 mod sandbox;
 mod scene;
+mod terminal;
 mod tree;
 mod wait;
 
@@ -29,6 +30,7 @@ pub use net::within;
 pub use programs::program;
 pub use sandbox::Sandbox;
 pub use scene::{apart_on_loopback, beside_a_machine, on_a_dark_lan, on_a_lan, on_a_lan_of, on_loopback, pair};
+pub use terminal::Terminal;
 pub use tree::{mixed_folder, tree_digests};
 pub use wait::{patience, until, wait_child};
 

@@ -1,14 +1,17 @@
 //! The history as the daemon gives it out: in parts; and what follows it, as it happens.
 
+use std::collections::BTreeMap;
+
 use sharekaro_proto::{
-    DeviceId, ErrorBody,
+    DeviceId, ErrorBody, ErrorCode,
     client::{Client, EventStream},
     control::{
         event::Fact,
-        message::{MarkRead, Message, Messages},
-        peer::Peer,
+        message::{Group, Groups, MarkRead, Message, Messages},
+        peer::{Peer, Peers},
         routes,
     },
+    nouns::transfer::Direction,
 };
 
 /// So many are asked for at once.
@@ -57,10 +60,80 @@ impl Wanted {
 }
 
 /// Says that a person has these on the screen.
-pub(super) async fn seen(messages: &[Message], peer: &str, client: &Client) -> Result<(), ErrorBody> {
-    let Some(last) = messages.last() else { return Ok(()) };
-    let seen = MarkRead { peer: peer.to_owned(), until: last.no };
-    client.post_with::<_, serde::de::IgnoredAny>(routes::MESSAGES_READ, &seen).await.map(drop)
+pub(super) async fn seen(messages: &[Message], client: &Client) -> Result<(), ErrorBody> {
+    let theirs = messages.iter().filter(|message| message.direction == Direction::In);
+    let last: BTreeMap<DeviceId, u64> = theirs.map(|message| (message.peer_id, message.no)).collect();
+    for (peer, until) in last {
+        let seen = MarkRead { peer: peer.to_string(), until };
+        client.post_with::<_, serde::de::IgnoredAny>(routes::MESSAGES_READ, &seen).await.map(drop)?;
+    }
+    Ok(())
+}
+
+/// With whom a person talks: one peer, or a group and `all`, which is whoever is in it at the time.
+#[derive(Clone)]
+pub(super) struct Circle {
+    /// As a target: the key of the one peer, `@group` or `all`.
+    pub(super) target: String,
+    /// Whether it is one peer.
+    pub(super) is_one: bool,
+    /// Who is in it.
+    pub(super) peers: Vec<Peer>,
+}
+
+impl Circle {
+    /// The peers that a target means.
+    pub(super) async fn find(target: &str, client: &Client) -> Result<Self, ErrorBody> {
+        let target = target.trim();
+        if target != "all" && !target.starts_with('@') {
+            let peer: Peer = client.get(&routes::fill(routes::PEER, target)).await?;
+            return Ok(Self { target: peer.id.to_string(), is_one: true, peers: vec![peer] });
+        }
+        let mut circle = Self { target: target.to_owned(), is_one: false, peers: Vec::new() };
+        circle.look_again(client).await?;
+        Ok(circle)
+    }
+
+    /// Who is in a group may be others by now.
+    async fn look_again(&mut self, client: &Client) -> Result<(), ErrorBody> {
+        if self.is_one {
+            return Ok(());
+        }
+        let all: Peers = client.get(routes::PEERS).await?;
+        let ids = match self.target.strip_prefix('@') {
+            Some(name) => Some(members(name, client).await?.ids),
+            None => None,
+        };
+        let is_in = |peer: &Peer| ids.as_ref().map_or(peer.trust.paired(), |ids| ids.contains(&peer.id));
+        self.peers = all.peers.into_iter().filter(is_in).collect();
+        Ok(())
+    }
+
+    /// Whether a message was written to somebody who is in it and was not when we looked.
+    pub(super) fn lacks(&self, message: &Message) -> bool {
+        self.peers.iter().all(|peer| peer.id != message.peer_id)
+    }
+
+    /// Whether a message belongs here.
+    fn holds(&self, message: &Message) -> bool {
+        let from_one_of_them = self.peers.iter().any(|peer| peer.id == message.peer_id);
+        match message.direction {
+            _ if self.is_one => from_one_of_them,
+            Direction::In => from_one_of_them,
+            Direction::Out => message.audience.as_ref() == Some(&self.target),
+        }
+    }
+}
+
+async fn members(name: &str, client: &Client) -> Result<Group, ErrorBody> {
+    let groups: Groups = client.get(routes::GROUPS).await?;
+    let names: Vec<String> = groups.groups.iter().map(|group| format!("@{}", group.name)).collect();
+    groups.groups.into_iter().find(|group| group.name == name).ok_or_else(|| {
+        ErrorBody::new(ErrorCode::NotFound, format!("there is no group {name:?}")).hint(match names.as_slice() {
+            [] => "`sharectl group add NAME PEER...` makes one".to_owned(),
+            names => format!("there are: {}", names.join(", ")),
+        })
+    })
 }
 
 /// Messages as they come or change, of all peers or of one.
@@ -69,7 +142,8 @@ pub(super) struct Feed {
     /// What was read from the stream and not told yet: a future that is dropped loses nothing.
     pending: Option<Fact>,
     wanted: Wanted,
-    only: Option<DeviceId>,
+    /// Only what belongs here.
+    circle: Option<Circle>,
     last: Option<u64>,
 }
 
@@ -79,15 +153,22 @@ pub(super) enum News {
     Came(Vec<Message>),
     /// One stands elsewhere than before.
     Changed(Message),
-    /// Somebody came, went, or says something else of himself.
-    Peer(Box<Peer>),
+    /// Somebody in the circle came, went, or says something else of himself.
+    Circle(Circle),
 }
 
 impl Feed {
     /// What is newer than `last`; without it, from now on.
-    pub(super) async fn new(peer: Option<&Peer>, last: Option<u64>, client: &Client) -> Result<Self, ErrorBody> {
-        let wanted = Wanted { peer: peer.map(|peer| peer.id.to_string()), search: None };
-        Ok(Self { events: client.events().await?, pending: None, wanted, only: peer.map(|peer| peer.id), last })
+    pub(super) async fn new(circle: Option<Circle>, last: Option<u64>, client: &Client) -> Result<Self, ErrorBody> {
+        let wanted = Wanted { peer: circle.as_ref().map(|circle| circle.target.clone()), search: None };
+        Ok(Self { events: client.events().await?, pending: None, wanted, circle, last })
+    }
+
+    /// Who is in a group may be others by now; from here on the feed tells of these.
+    pub(super) async fn look_again(&mut self, mut circle: Circle, client: &Client) -> Result<Circle, ErrorBody> {
+        circle.look_again(client).await?;
+        self.circle = Some(circle.clone());
+        Ok(circle)
     }
 
     /// What happened next; `None` when the daemon ends. Safe to cancel.
@@ -116,10 +197,11 @@ impl Feed {
                 if !missed.is_empty() {
                     return Ok(Some(News::Came(missed)));
                 }
-                let peer = snapshot.peers.into_iter().find(|peer| self.only == Some(peer.id));
-                Ok(peer.map(|peer| News::Peer(Box::new(peer))))
+                Ok(self.circle_with(snapshot.peers))
             }
-            Fact::MessageReceived(message) | Fact::MessageChanged(message) if self.only.is_none_or(|only| only == message.peer_id) => {
+            Fact::MessageReceived(message) | Fact::MessageChanged(message)
+                if self.circle.as_ref().is_none_or(|circle| circle.holds(&message)) =>
+            {
                 let message = whole(*message, client).await?;
                 if self.last.is_some_and(|last| message.no <= last) {
                     return Ok(Some(News::Changed(message)));
@@ -127,9 +209,22 @@ impl Feed {
                 self.last = Some(message.no);
                 Ok(Some(News::Came(vec![message])))
             }
-            Fact::PeerChanged(peer) if self.only == Some(peer.id) => Ok(Some(News::Peer(peer))),
+            Fact::PeerChanged(peer) => Ok(self.circle_with(vec![*peer])),
             _ => Ok(None),
         }
+    }
+
+    /// The circle with its peers as they are now; `None` where none of these is in it.
+    fn circle_with(&mut self, peers: Vec<Peer>) -> Option<News> {
+        let circle = self.circle.as_mut()?;
+        let mut changed = false;
+        for peer in peers {
+            if let Some(known) = circle.peers.iter_mut().find(|known| known.id == peer.id) {
+                *known = peer;
+                changed = true;
+            }
+        }
+        changed.then(|| News::Circle(circle.clone()))
     }
 
     /// What came while nobody listened: before the first event, and wherever we fell behind.

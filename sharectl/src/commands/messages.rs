@@ -3,15 +3,11 @@
 use clap::{Args, Subcommand};
 use sharekaro_proto::{
     client::Client,
-    control::{
-        message::{Message, Messages as MessagesBody},
-        peer::Peer,
-        routes,
-    },
+    control::message::{Message, Messages as MessagesBody},
     nouns::transfer::Direction,
 };
 
-use super::history::{Feed, News, Wanted, seen};
+use super::history::{Circle, Feed, News, Wanted, seen};
 use crate::{
     ending::End,
     print::{Screen, message},
@@ -22,7 +18,8 @@ use crate::{
 pub(crate) struct Messages {
     #[command(subcommand)]
     verb: Option<MessagesVerb>,
-    /// With this peer only; what a person sees so is marked as read
+    /// With this peer only, or with @group or all: what you wrote to them together, and what each of them wrote to you.
+    /// What a person sees so is marked as read
     peer: Option<String>,
     /// The last so many [default: 50]
     #[arg(short, value_name = "N")]
@@ -58,8 +55,8 @@ impl Messages {
         }
         let messages = wanted.last(self.n.unwrap_or(COUNT), client).await?;
         screen.say(&MessagesBody { messages: messages.clone() }, || shown(&messages, &wanted))?;
-        if let (Some(peer), None, false) = (&wanted.peer, &wanted.search, screen.is_json()) {
-            seen(&messages, peer, client).await?;
+        if let (Some(_), None, false) = (&wanted.peer, &wanted.search, screen.is_json()) {
+            seen(&messages, client).await?;
         }
         Ok(())
     }
@@ -84,25 +81,23 @@ async fn export(wanted: Wanted, client: &Client, screen: &Screen) -> Result<(), 
 }
 
 async fn watch(peer: Option<&str>, count: u64, client: &Client, screen: &Screen) -> Result<(), End> {
-    let only: Option<Peer> = match peer {
-        Some(peer) => Some(client.get(&routes::fill(routes::PEER, peer)).await?),
+    let circle = match peer {
+        Some(target) => Some(Circle::find(target, client).await?),
         None => None,
     };
-    let before = Wanted { peer: only.as_ref().map(|peer| peer.id.to_string()), search: None }.last(count, client).await?;
-    let mut feed = Feed::new(only.as_ref(), before.last().map(|it| it.no), client).await?;
+    let reads = circle.is_some() && !screen.is_json();
+    let before = Wanted { peer: circle.as_ref().map(|circle| circle.target.clone()), search: None }.last(count, client).await?;
+    let mut feed = Feed::new(circle, before.last().map(|it| it.no), client).await?;
     let say = async |messages: &[Message]| {
         messages.iter().try_for_each(|it| screen.say(it, || message::line(it)))?;
-        match &only {
-            Some(peer) if !screen.is_json() => seen(messages, &peer.id.to_string(), client).await.map_err(End::from),
-            _ => Ok(()),
-        }
+        if reads { seen(messages, client).await.map_err(End::from) } else { Ok(()) }
     };
     say(&before).await?;
     while let Some(news) = feed.next(client).await? {
         match news {
             News::Came(messages) => say(&messages).await?,
             News::Changed(it) if screen.is_json() && it.direction == Direction::Out => screen.say(&it, String::new)?,
-            News::Changed(_) | News::Peer(_) => {}
+            News::Changed(_) | News::Circle(_) => {}
         }
     }
     screen.note("the daemon ended");

@@ -9,6 +9,8 @@ use sharekaro_proto::{
     },
 };
 
+use super::post::Post;
+
 /// What stands before every further line of a text.
 const FURTHER: &str = "      | ";
 
@@ -37,32 +39,53 @@ pub(crate) fn text(message: &Message) -> String {
     }
 }
 
-/// Where it stands, as far as a person wants to know.
-pub(crate) fn mark(message: &Message) -> &'static str {
-    match (message.direction, message.state) {
-        (Direction::In, _) => "",
-        (_, MessageState::Queued) => "  (waits)",
-        (_, MessageState::Sent) => "  (sent)",
-        (_, MessageState::Read) => "  (read)",
-        (_, MessageState::Expired) => "  (NOT DELIVERED within a week)",
-        (_, MessageState::Delivered | MessageState::Received) => "  (delivered)",
+/// Where it stands, as far as a person wants to know: `  (delivered)`, `  (read: bob; waits: carol)`.
+fn mark(post: &Post) -> String {
+    if post.message.direction == Direction::In {
+        return String::new();
+    }
+    let told = |(state, names): (MessageState, Option<String>)| match names {
+        Some(names) => format!("{}: {names}", word(state)),
+        None => word(state).to_owned(),
+    };
+    format!("  ({})", post.standing().into_iter().map(told).collect::<Vec<_>>().join("; "))
+}
+
+fn word(state: MessageState) -> &'static str {
+    match state {
+        MessageState::Queued => "waits",
+        MessageState::Sent => "sent",
+        MessageState::Read => "read",
+        MessageState::Expired => "NOT DELIVERED within a week",
+        MessageState::Delivered | MessageState::Received => "delivered",
+    }
+}
+
+/// To whom: ` to bob`, of a text to many ` to @team`, and of one message of it ` to bob (@team)`.
+fn to(post: &Post) -> String {
+    let message = &post.message;
+    match (message.direction, &message.audience) {
+        (Direction::In, _) => String::new(),
+        (_, None) => format!(" to {}", Shown(&message.conversation)),
+        (_, Some(audience)) if post.last() > message.no => format!(" to {}", Shown(audience)),
+        (_, Some(audience)) => format!(" to {} ({})", Shown(&message.conversation), Shown(audience)),
     }
 }
 
 /// `14:05 bob: text`, `14:06 alice to bob: text  (delivered)`.
 pub(crate) fn line(message: &Message) -> String {
-    line_at(message, &Zoned::now())
+    line_at(&Post::new(message.clone()), &Zoned::now())
 }
 
-fn line_at(message: &Message, now: &Zoned) -> String {
-    let to = if message.direction == Direction::Out { format!(" to {}", Shown(&message.conversation)) } else { String::new() };
-    format!("{} {}{to}: {}{}", time(message.at, now), author(message), text(message), mark(message))
+fn line_at(post: &Post, now: &Zoned) -> String {
+    let message = &post.message;
+    format!("{} {}{}: {}{}", time(message.at, now), author(message), to(post), text(message), mark(post))
 }
 
-/// A list of them.
+/// A list of them; a text to many is one line.
 pub(crate) fn list(messages: &[Message]) -> String {
     let now = Timestamp::now().to_zoned(TimeZone::system());
-    messages.iter().map(|message| line_at(message, &now)).collect::<Vec<_>>().join("\n")
+    Post::gather(messages).iter().map(|post| line_at(post, &now)).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]
@@ -86,6 +109,8 @@ pub(crate) mod tests {
             at: Timestamp::UNIX_EPOCH,
             state: MessageState::Received,
             transfer: None,
+            audience: None,
+            post: None,
         }
     }
 
@@ -100,6 +125,27 @@ pub(crate) mod tests {
 
         assert!(text.lines().all(|line| !line.chars().any(is_obeyed) && !line.starts_with("mallory")), "{text:?}");
         assert_eq!(text.lines().count(), 3, "{text}");
+    }
+
+    #[test]
+    fn a_text_to_a_group_is_one_line_and_tells_of_everybody() {
+        let copy = |no, name: &str, state| Message {
+            no,
+            conversation: name.into(),
+            from: "alice".into(),
+            direction: Direction::Out,
+            state,
+            audience: Some("@team\u{202e}".into()),
+            post: Some(uuid::Uuid::from_u128(3)),
+            ..message("hello")
+        };
+        let both = [copy(1, "bob", MessageState::Read), copy(2, "carol\n", MessageState::Queued)];
+
+        let text = list(&both);
+
+        assert!(text.contains("alice to @team") && text.contains("hello  (read: bob; waits: carol"), "{text}");
+        assert!(text.lines().count() == 1 && !text.chars().any(is_obeyed), "{text:?}");
+        assert!(list(&both[..1]).contains("alice to bob (@team"), "{}", list(&both[..1]));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub(crate) mod anomaly;
 pub(crate) mod message;
+pub(crate) mod post;
 pub(crate) mod progress;
 pub(crate) mod quantity;
 pub(crate) mod sparkline;

@@ -65,6 +65,13 @@ pub struct Message {
     /// The transfer, where this is a file.
     #[schema(value_type = Option<String>)]
     pub transfer: Option<TransferId>,
+    /// Of a text that was written to many at once, to whom: `@group` or `all`. Ours alone: no peer learns of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+    /// The same for all messages that one text to many became.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub post: Option<Uuid>,
 }
 
 /// Part of the history, oldest first.
@@ -79,7 +86,7 @@ pub struct Messages {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct HistoryQuery {
-    /// With this peer only.
+    /// With this peer only; of `@group` or `all`, what was written to them together, and what each of them wrote and sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<String>,
     /// Only those that have all of these words in them, case ignored.
@@ -143,6 +150,10 @@ pub struct Group {
     pub name: String,
     /// Our names for its peers.
     pub peers: Vec<String>,
+    /// Their keys, in the same order.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub ids: Vec<DeviceId>,
 }
 
 /// Peers for a group, or out of it.

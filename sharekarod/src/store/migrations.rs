@@ -147,6 +147,10 @@ const STEPS: &[M<'_>] = &[
          PRIMARY KEY (drop_id, peer)
      ) STRICT, WITHOUT ROWID;",
     ),
+    M::up(
+        "ALTER TABLE messages ADD COLUMN audience TEXT;
+     CREATE INDEX messages_by_audience ON messages (audience, no) WHERE audience IS NOT NULL;",
+    ),
 ];
 
 pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {

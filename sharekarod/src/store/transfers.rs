@@ -58,6 +58,7 @@ fn line(record: &Record) -> MessageRow {
         seq: 0,
         transfer: Some(record.id),
         text: if tops > 1 { format!("{} and {} more", record.title, tops - 1) } else { record.title.clone() },
+        post: None,
     }
 }
 

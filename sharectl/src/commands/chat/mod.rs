@@ -16,7 +16,8 @@ use crate::{ending::End, print::Screen};
 
 #[derive(Args, Debug)]
 pub(crate) struct Chat {
-    /// alias, name or key prefix; without a terminal also @group, all, or several joined by a comma
+    /// alias, name, key prefix, @group or all: of many, each answers to you alone; without a terminal also several joined
+    /// by a comma
     target: String,
 }
 

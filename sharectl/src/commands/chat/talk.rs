@@ -8,11 +8,9 @@ use sharekaro_proto::{
     ErrorBody, ErrorCode,
     client::Client,
     control::{
-        message::{Message, WriteMessage, WrittenMessages},
-        peer::Peer,
+        message::{WriteMessage, WrittenMessages},
         routes,
     },
-    nouns::transfer::Direction,
 };
 use tokio::sync::mpsc;
 
@@ -23,7 +21,7 @@ use super::{
 };
 use crate::{
     commands::{
-        history::{Feed, News, Wanted, seen},
+        history::{Circle, Feed, News, Wanted, seen},
         signals::Signals,
     },
     ending::End,
@@ -38,14 +36,18 @@ const KEYS_AHEAD: usize = 256;
 /// The thread that reads keys looks so often whether anybody still wants them.
 const KEY_LOOK: Duration = Duration::from_millis(200);
 
-/// Talks with one peer until the person leaves.
+/// Talks with a peer, or a group, until the person leaves.
 pub(super) async fn run(target: &str, client: &Client) -> Result<(), End> {
-    let peer: Peer = client.get(&routes::fill(routes::PEER, target)).await?;
-    let id = peer.id.to_string();
-    let messages = Wanted { peer: Some(id.clone()), search: None }.last(COUNT, client).await?;
-    seen(&messages, &id, client).await?;
-    let mut page = Page::new(peer.clone(), messages);
-    let mut feed = Feed::new(Some(&peer), Some(page.last()), client).await?;
+    if target.contains(',') {
+        return Err(ErrorBody::new(ErrorCode::Usage, "a chat is with one peer, a group or all")
+            .hint("`sharectl group add NAME PEER...`, then `sharectl chat @NAME`")
+            .into());
+    }
+    let circle = Circle::find(target, client).await?;
+    let messages = Wanted { peer: Some(circle.target.clone()), search: None }.last(COUNT, client).await?;
+    seen(&messages, client).await?;
+    let mut page = Page::new(circle.clone(), messages);
+    let mut feed = Feed::new(Some(circle), Some(page.last()), client).await?;
     let signals = Signals::new()?;
     let mut window = Window::open().map_err(|error| End::unexpected("use the terminal", &error))?;
     let talked = tokio::select! {
@@ -58,7 +60,6 @@ pub(super) async fn run(target: &str, client: &Client) -> Result<(), End> {
 
 async fn talk(page: &mut Page, feed: &mut Feed, window: &mut Window, client: &Client) -> Result<(), End> {
     let (mut keys, mut input) = (keys(), Input::default());
-    let id = page.peer.id.to_string();
     loop {
         let (columns, rows) = window.size();
         // the last column stays free: a terminal that stands behind it wraps at the next character, whatever that is
@@ -71,18 +72,20 @@ async fn talk(page: &mut Page, feed: &mut Feed, window: &mut Window, client: &Cl
                 Some(Ok(event)) => match wish(&mut input, event) {
                     Wish::Leave => return Ok(()),
                     Wish::Scroll(by) => page.scroll(by),
-                    Wish::Say(text) => say(page, &id, text, client).await,
+                    Wish::Say(text) => say(page, text, client).await,
                     Wish::Edited => {}
                 },
             },
             news = feed.next(client) => match news? {
                 None => return Err(ErrorBody::new(ErrorCode::NoDaemon, "the daemon ended").hint("start it again; what was said is kept").into()),
-                Some(News::Peer(peer)) => page.peer = *peer,
+                Some(News::Circle(circle)) => page.circle = circle,
                 Some(News::Changed(message)) => page.put(message),
                 Some(News::Came(messages)) => {
-                    let theirs: Vec<Message> = messages.iter().filter(|it| it.direction == Direction::In).cloned().collect();
+                    if messages.iter().any(|message| page.circle.lacks(message)) {
+                        page.circle = feed.look_again(page.circle.clone(), client).await?;
+                    }
+                    seen(&messages, client).await?;
                     messages.into_iter().for_each(|message| page.put(message));
-                    seen(&theirs, &id, client).await?;
                 }
             },
         }
@@ -99,8 +102,8 @@ fn wish(input: &mut Input, event: Event) -> Wish {
 }
 
 /// Says a text; where it is not taken, the page tells why.
-async fn say(page: &mut Page, id: &str, text: String, client: &Client) {
-    let write = WriteMessage { target: id.to_owned(), text, id: None };
+async fn say(page: &mut Page, text: String, client: &Client) {
+    let write = WriteMessage { target: page.circle.target.clone(), text, id: None };
     match client.post_with::<_, WrittenMessages>(routes::MESSAGES, &write).await {
         Ok(written) => {
             page.trouble = None;

@@ -6,8 +6,11 @@ use sharekaro_proto::{
 };
 
 use crate::{
-    engine::Engine,
-    store::{self, Durability, messages::Part},
+    engine::{Engine, peers::target::audience},
+    store::{
+        self, Durability,
+        messages::{Part, With},
+    },
 };
 
 /// Messages that are shown where nobody says how many.
@@ -26,10 +29,16 @@ impl Engine {
     /// # Errors
     /// Nobody of that name, or several.
     pub async fn messages(&self, query: HistoryQuery) -> Result<Messages, ErrorBody> {
-        let peer = query.peer.as_deref().map(|peer| self.find_peer(peer)).transpose()?;
+        let with = match query.peer.as_deref() {
+            None => With::Everybody,
+            Some(target) => match audience(target) {
+                Some(audience) => With::Audience(audience.to_owned(), self.resolve(audience)?),
+                None => With::Peer(self.find_peer(target)?),
+            },
+        };
         let words = query.search.unwrap_or_default().split_whitespace().take(WORDS_MAX).map(str::to_owned).collect();
         let count = usize::try_from(query.limit.unwrap_or(COUNT).min(COUNT_MAX)).unwrap_or(usize::MAX);
-        let wanted = Part { peer, words, before: query.before, after: query.after, count, bytes: BYTES_MAX };
+        let wanted = Part { with, words, before: query.before, after: query.after, count, bytes: BYTES_MAX };
         let rows = self.store().read(move |c| store::messages::part(c, &wanted)).await?;
         Ok(self.look(|state| Messages { messages: rows.into_iter().map(|row| state.messages.view(row, &state.peers)).collect() }))
     }

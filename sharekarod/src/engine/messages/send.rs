@@ -8,7 +8,7 @@ use sharekaro_proto::{
 use uuid::Uuid;
 
 use crate::{
-    engine::{Engine, clock},
+    engine::{Engine, clock, peers::target::audience},
     store::{
         self, Durability,
         messages::{Draft, PENDING_MAX, Refused},
@@ -26,7 +26,15 @@ impl Engine {
     pub async fn write_message(&self, write: WriteMessage) -> Result<WrittenMessages, ErrorBody> {
         check_text(&write.text)?;
         let peers = self.targets(&write.target).await?;
-        let drafts: Vec<Draft> = peers.iter().map(|peer| self.draft(*peer, peers.len(), &write)).collect::<Result<_, _>>()?;
+        let audience = audience(&write.target);
+        // what goes to many is one text to our person, so all of it has one request
+        let request = write.id.or_else(|| audience.map(|_| Uuid::now_v7()));
+        let several = audience.is_some() || peers.len() > 1;
+        let draft = |peer: &DeviceId| {
+            let pending_max = self.may_wait_for(*peer, &write.text)?;
+            Ok(Draft { peer: *peer, id: id_for(request, *peer, several), request, audience: audience.map(str::to_owned), pending_max })
+        };
+        let drafts: Vec<Draft> = peers.iter().map(draft).collect::<Result<_, ErrorBody>>()?;
         let written =
             self.store().write(Durability::Durable, move |t| store::messages::write(t, &drafts, &write.text, clock::now_ms())).await?;
         let rows = written.map_err(|refused| self.refusal(refused))?;
@@ -44,7 +52,8 @@ impl Engine {
         }))
     }
 
-    fn draft(&self, peer: DeviceId, of: usize, write: &WriteMessage) -> Result<Draft, ErrorBody> {
+    /// How many messages may wait for this peer, where this text may be written to it at all.
+    fn may_wait_for(&self, peer: DeviceId, text: &str) -> Result<u64, ErrorBody> {
         let trust = self.look(|state| state.peers.get(&peer).map_or(Trust::Unknown, |known| known.trust));
         let name = || self.label(peer);
         if trust == Trust::Blocked {
@@ -52,16 +61,11 @@ impl Engine {
                 ErrorBody::new(ErrorCode::NotTrusted, format!("{} is blocked", name())).hint(format!("`sharectl peer unblock {}`", name()))
             );
         }
-        if !trust.paired() && write.text.chars().count() > KNOCK_MAX {
+        if !trust.paired() && text.chars().count() > KNOCK_MAX {
             let what = format!("{} is not paired: a first word to it has at most {KNOCK_MAX} characters", name());
             return Err(ErrorBody::new(ErrorCode::NotTrusted, what).hint(format!("`sharectl pair {}` first", name())));
         }
-        let id = match write.id {
-            Some(id) if of == 1 => id,
-            Some(id) => derived(id, peer),
-            None => Uuid::now_v7(),
-        };
-        Ok(Draft { peer, id, request: write.id, pending_max: if trust.paired() { PENDING_MAX } else { KNOCKS_PENDING_MAX } })
+        Ok(if trust.paired() { PENDING_MAX } else { KNOCKS_PENDING_MAX })
     }
 
     fn refusal(&self, refused: Refused) -> ErrorBody {
@@ -94,6 +98,15 @@ fn check_text(text: &str) -> Result<(), ErrorBody> {
         return Err(ErrorBody::new(ErrorCode::Usage, what).hint("send it as a file: sharectl send PEER FILE"));
     }
     Ok(())
+}
+
+/// What both sides call the message that a request becomes for this peer.
+fn id_for(request: Option<Uuid>, peer: DeviceId, several: bool) -> Uuid {
+    match request {
+        Some(request) if several => derived(request, peer),
+        Some(request) => request,
+        None => Uuid::now_v7(),
+    }
 }
 
 /// One request to several peers makes several messages; the same request makes the same ones.

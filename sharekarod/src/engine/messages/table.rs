@@ -108,6 +108,8 @@ impl MessageTable {
             at: clock::timestamp(row.at_ms),
             state: row.state,
             transfer: row.transfer,
+            post: row.post.as_ref().map(|post| post.id),
+            audience: row.post.map(|post| post.audience),
         }
     }
 }
@@ -130,6 +132,7 @@ mod tests {
             seq: 1,
             transfer: None,
             text: text.into(),
+            post: None,
         }
     }
 

@@ -85,8 +85,8 @@ impl Engine {
 }
 
 fn view(state: &State, name: &str) -> Group {
-    let peers = state.groups.get(name).into_iter().flatten().map(|id| state.peers.label(id)).collect();
-    Group { name: name.to_owned(), peers }
+    let ids: Vec<DeviceId> = state.groups.get(name).into_iter().flatten().copied().collect();
+    Group { name: name.to_owned(), peers: ids.iter().map(|id| state.peers.label(id)).collect(), ids }
 }
 
 /// There is no such group.

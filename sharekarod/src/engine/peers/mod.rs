@@ -6,5 +6,5 @@ mod groups;
 pub mod presence;
 pub mod serve;
 pub mod table;
-mod target;
+pub(crate) mod target;
 mod trust;

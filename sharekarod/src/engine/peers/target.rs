@@ -58,6 +58,14 @@ fn ambiguous(text: &str, several: &[&Known]) -> ErrorBody {
         .hint("name it by the first characters of its key, as k:abcd")
 }
 
+/// The group or `all` that a target is, where it is nothing else beside: many who are written to together, whoever they
+/// are at the time.
+pub(crate) fn audience(target: &str) -> Option<&str> {
+    let target = target.trim();
+    let is_group = target.len() > 1 && target.starts_with('@') && !target.contains(',');
+    (is_group || target == "all").then_some(target)
+}
+
 impl Engine {
     /// The peers that a target names, each once: `all`, `@group`, or aliases, names and key prefixes joined by commas.
     ///
@@ -133,6 +141,13 @@ mod tests {
 
         for text in ["work", "Laptop", "laptop", &id.short(), &format!("k:{}", id.short()), &id.to_string(), &id.grouped()[..9]] {
             assert_eq!(table.find(text).map(|known| known.id), Ok(id), "{text}");
+        }
+    }
+
+    #[test]
+    fn only_a_group_or_all_is_an_audience() {
+        for (target, is) in [("@team", true), (" all ", true), ("@", false), ("bob", false), ("@team,bob", false), ("all,bob", false)] {
+            assert_eq!(audience(target), is.then_some(target.trim()), "{target}");
         }
     }
 

@@ -42,12 +42,13 @@ impl Messages1 {
 
 /// Texts between people, and the files that stand among them. A message is a dictionary: id (s), no (t, its place in our
 /// history), conversation (s, our name for the peer), peer (o), paired (b), from (s), direction (s: in, out), text (s),
-/// bytes (t, of the text), at (t, seconds since 1970), state (s: queued, sent, delivered, read, received, expired), and
-/// of a file transfer (o). SendMessage of the manager writes one.
+/// bytes (t, of the text), at (t, seconds since 1970), state (s: queued, sent, delivered, read, received, expired), of a
+/// file transfer (o), and of a text to many audience (s: @group or all) and post (s, the same for all its messages).
+/// SendMessage of the manager writes one.
 #[interface(name = "org.sharekaro.ShareKaro1.Messages1")]
 impl Messages1 {
     /// The last `count` messages before the number `before`, oldest first; with 0 the newest. conversation: with which
-    /// peer; empty for all. One reply holds at most 5,000 messages and 4 MiB of text.
+    /// peer, or with which @group; empty for all. One reply holds at most 5,000 messages and 4 MiB of text.
     #[zbus(out_args("messages"))]
     async fn list(&self, conversation: String, before: u64, count: u32) -> Result<Vec<HashMap<&'static str, OwnedVariant>>, Refusal> {
         let before = (before > 0).then_some(before);
@@ -101,6 +102,10 @@ pub(super) fn fields(message: &Message) -> HashMap<&'static str, Variant<'static
     ]);
     if let Some(transfer) = message.transfer {
         fields.insert("transfer", Variant::from(zbus::ObjectPath::from(transfer_path(transfer))));
+    }
+    if let (Some(audience), Some(post)) = (&message.audience, message.post) {
+        fields.insert("audience", Variant::from(bus_text(audience)));
+        fields.insert("post", Variant::from(post.to_string()));
     }
     fields
 }

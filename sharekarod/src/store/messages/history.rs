@@ -14,8 +14,8 @@ const INDEXED_MIN: usize = 3;
 /// Which part of the history.
 #[derive(Clone, Debug, Default)]
 pub struct Part {
-    /// With this peer only.
-    pub peer: Option<DeviceId>,
+    /// Whose.
+    pub with: With,
     /// All of these words are in it.
     pub words: Vec<String>,
     /// The last ones before this number.
@@ -28,13 +28,36 @@ pub struct Part {
     pub bytes: usize,
 }
 
+/// Whose history.
+#[derive(Clone, Debug, Default)]
+pub enum With {
+    /// All of it.
+    #[default]
+    Everybody,
+    /// With this peer.
+    Peer(DeviceId),
+    /// What was written to many together, and what each of these peers wrote or sent, whoever it was meant for: an answer
+    /// to many does not say that it is one.
+    Audience(String, Vec<DeviceId>),
+}
+
 /// A part of the history, oldest first.
 pub fn part(connection: &Connection, wanted: &Part) -> rusqlite::Result<Vec<MessageRow>> {
     let mut conditions: Vec<&str> = Vec::new();
     let mut values: Vec<Box<dyn ToSql>> = Vec::new();
-    if let Some(peer) = wanted.peer {
-        conditions.push("peer = ?");
-        values.push(Box::new(*peer.as_bytes()));
+    let of_these;
+    match &wanted.with {
+        With::Everybody => {}
+        With::Peer(peer) => {
+            conditions.push("peer = ?");
+            values.push(Box::new(*peer.as_bytes()));
+        }
+        With::Audience(audience, peers) => {
+            of_these = format!("(audience = ? OR direction = 'in' AND peer IN ({}))", vec!["?"; peers.len()].join(", "));
+            conditions.push(&of_these);
+            values.push(Box::new(audience.clone()));
+            values.extend(peers.iter().map(|peer| Box::new(*peer.as_bytes()) as Box<dyn ToSql>));
+        }
     }
     if let Some(before) = wanted.before {
         conditions.push("no < ?");

@@ -88,6 +88,7 @@ fn insert(transaction: &Transaction<'_>, peer: DeviceId, heard: &Heard) -> rusql
         seq: 0,
         transfer: None,
         text: heard.text.clone(),
+        post: None,
     })
 }
 

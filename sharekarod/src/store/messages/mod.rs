@@ -7,7 +7,7 @@ mod history;
 mod inbox;
 mod outbox;
 
-pub use history::{Part, mark_read, part, unread};
+pub use history::{Part, With, mark_read, part, unread};
 pub use inbox::{Heard, Taken, knock, knocked, take_in, welcome};
 pub use outbox::{
     Draft, PENDING_MAX, Refused, acknowledge, confirm_read, expire, pending, pending_peers, receipts, receipts_told, renew, sent, write,
@@ -38,10 +38,21 @@ pub struct MessageRow {
     pub transfer: Option<TransferId>,
     /// What was written.
     pub text: String,
+    /// Where it was written to many at once, to whom and as what.
+    pub post: Option<Post>,
+}
+
+/// A text to many, which is a message to each of them.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Post {
+    /// `@group` or `all`.
+    pub audience: String,
+    /// What all its messages have in common: the request that made them.
+    pub id: Uuid,
 }
 
 /// What `read` needs, in its order.
-const COLUMNS: &str = "no, id, peer, direction, state, at_ms, seq, transfer, text";
+const COLUMNS: &str = "no, id, peer, direction, state, at_ms, seq, transfer, text, audience, request";
 
 fn read(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
     let (direction, state): (String, String) = (row.get(3)?, row.get(4)?);
@@ -55,6 +66,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<MessageRow> {
         seq: row.get::<_, Option<i64>>(6)?.unwrap_or(0).cast_unsigned(),
         transfer: row.get::<_, Option<i64>>(7)?.map(|id| TransferId(id.cast_unsigned())),
         text: row.get(8)?,
+        post: row
+            .get::<_, Option<String>>(9)?
+            .zip(row.get::<_, Option<[u8; 16]>>(10)?)
+            .map(|(audience, id)| Post { audience, id: Uuid::from_bytes(id) }),
     })
 }
 

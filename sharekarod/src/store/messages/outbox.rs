@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sharekaro_proto::{DeviceId, control::message::MessageState, nouns::transfer::Direction};
 use uuid::Uuid;
 
-use super::{COLUMNS, MessageRow, folded, read};
+use super::{COLUMNS, MessageRow, Post, folded, read};
 
 /// So many messages may wait for one peer.
 pub const PENDING_MAX: u64 = 10_000;
@@ -18,6 +18,8 @@ pub struct Draft {
     pub id: Uuid,
     /// What the one who asked for it calls it: the same again writes nothing.
     pub request: Option<Uuid>,
+    /// To whom together it is written, where that is a group or all.
+    pub audience: Option<String>,
     /// So many may wait for this peer.
     pub pending_max: u64,
 }
@@ -78,8 +80,18 @@ fn insert(transaction: &Transaction<'_>, draft: &Draft, text: &str, now_ms: i64)
         |row| row.get(0),
     )?;
     transaction.execute(
-        "INSERT INTO messages (id, peer, direction, state, at_ms, seq, request, text, folded) VALUES (?1, ?2, 'out', 'queued', ?3, ?4, ?5, ?6, ?7)",
-        params![draft.id.as_bytes(), draft.peer.as_bytes(), now_ms, seq, draft.request.as_ref().map(Uuid::as_bytes), text, folded(text)],
+        "INSERT INTO messages (id, peer, direction, state, at_ms, seq, request, text, folded, audience)
+         VALUES (?1, ?2, 'out', 'queued', ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            draft.id.as_bytes(),
+            draft.peer.as_bytes(),
+            now_ms,
+            seq,
+            draft.request.as_ref().map(Uuid::as_bytes),
+            text,
+            folded(text),
+            draft.audience
+        ],
     )?;
     Ok(MessageRow {
         no: transaction.last_insert_rowid().cast_unsigned(),
@@ -91,6 +103,7 @@ fn insert(transaction: &Transaction<'_>, draft: &Draft, text: &str, now_ms: i64)
         seq: seq.cast_unsigned(),
         transfer: None,
         text: text.to_owned(),
+        post: draft.audience.clone().zip(draft.request).map(|(audience, id)| Post { audience, id }),
     })
 }
 

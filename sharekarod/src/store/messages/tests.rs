@@ -18,7 +18,7 @@ fn heard(id: u128, epoch: u64, seq: u64, text: &str) -> Heard {
 }
 
 async fn write_one(store: &Store, id: u128, text: &'static str) -> Result<(MessageRow, bool), Refused> {
-    let draft = Draft { peer: peer(1), id: Uuid::from_u128(id), request: Some(Uuid::from_u128(id)), pending_max: 3 };
+    let draft = Draft { peer: peer(1), id: Uuid::from_u128(id), request: Some(Uuid::from_u128(id)), audience: None, pending_max: 3 };
     let written = store.write(Durability::Soon, move |t| write(t, &[draft], text, 7)).await.unwrap();
     written.map(|mut rows| rows.remove(0))
 }
@@ -185,17 +185,48 @@ async fn the_history_comes_in_parts_from_both_ends() {
     assert_eq!(ask(Part { after: Some(2), ..some.clone() }).await, "345");
     assert_eq!(ask(Part { bytes: 2, ..some.clone() }).await, "89");
     assert_eq!(ask(Part { bytes: 0, ..some.clone() }).await, "9");
-    assert_eq!(ask(Part { peer: Some(peer(2)), ..some }).await, "");
+    assert_eq!(ask(Part { with: With::Peer(peer(2)), ..some }).await, "");
 }
 
 #[tokio::test]
-async fn a_hundred_thousand_messages_are_searched_in_a_moment() {
+async fn what_was_written_to_many_and_what_each_of_them_wrote_is_one_history() {
     let (_dir, store) = store();
-    for start in (0..100_000u128).step_by(10_000) {
-        let texts = (start + 1..=start + 10_000).map(|n| heard(n, 1, n as u64, &format!("message number {n} of Some talk about nothing")));
-        hear(&store, texts.collect()).await;
-    }
-    for words in ["99731", "nothing 4217", "zz", "北京", "absent"] {
+    let draft = |n: u8, audience: Option<&str>| Draft {
+        peer: peer(n),
+        id: Uuid::from_u128(100 + u128::from(n)),
+        request: audience.map(|_| Uuid::from_u128(7)),
+        audience: audience.map(str::to_owned),
+        pending_max: 9,
+    };
+    let (to_team, alone) = ([draft(1, Some("@team")), draft(2, Some("@team"))], [Draft { id: Uuid::from_u128(5), ..draft(1, None) }]);
+    store.write(Durability::Soon, move |t| write(t, &to_team, "to all of you", 1)).await.unwrap().unwrap();
+    store.write(Durability::Soon, move |t| write(t, &alone, "to one", 2)).await.unwrap().unwrap();
+    hear(&store, vec![heard(1, 4, 1, "an answer")]).await;
+
+    let ask = async |with: With| {
+        let rows = store.read(move |c| part(c, &Part { with, count: 9, bytes: 1000, ..Part::default() })).await.unwrap();
+        rows.into_iter().map(|row| (row.text, row.post.map(|post| (post.audience, post.id.as_u128())))).collect::<Vec<_>>()
+    };
+
+    let post = Some(("@team".to_owned(), 7));
+    let copy = ("to all of you".to_owned(), post);
+    let answer = ("an answer".to_owned(), None);
+    assert_eq!(ask(With::Audience("@team".into(), vec![peer(1), peer(2)])).await, [copy.clone(), copy.clone(), answer.clone()]);
+    assert_eq!(ask(With::Audience("@team".into(), vec![peer(2)])).await, [copy.clone(), copy.clone()]);
+    assert_eq!(ask(With::Audience("all".into(), vec![peer(1)])).await, std::slice::from_ref(&answer));
+    assert_eq!(ask(With::Peer(peer(1))).await, [copy, ("to one".to_owned(), None), answer]);
+}
+
+#[tokio::test]
+async fn very_many_messages_are_searched_in_a_moment() {
+    const MANY: u32 = 20_000;
+    let (_dir, store) = store();
+    // the bench searches in 100,000 that were heard one by one; here they are only there, in one transaction
+    let fill = "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < ?1)
+         INSERT INTO messages (id, peer, direction, state, at_ms, text)
+         SELECT randomblob(16), ?2, 'in', 'received', n, 'message number ' || n || ' of some talk about nothing' FROM n";
+    store.write(Durability::Soon, move |t| t.execute(fill, params![MANY, peer(1).as_bytes()])).await.unwrap();
+    for words in ["19731", "nothing 4217", "zz", "北京", "absent"] {
         // The best of some: the machine is shared.
         let mut fastest = Duration::MAX;
         for _ in 0..10 {
@@ -204,6 +235,6 @@ async fn a_hundred_thousand_messages_are_searched_in_a_moment() {
             fastest = fastest.min(began.elapsed());
         }
 
-        assert!(fastest < Duration::from_millis(50) * 20, "{words}: {fastest:?}"); // and may be slow, and this is no release
+        assert!(fastest < Duration::from_millis(10) * 20, "{words}: {fastest:?}"); // and may be slow, and this is no release
     }
 }
