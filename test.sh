@@ -8,6 +8,8 @@
 #   ./test.sh packages        builds the packages, has the linters read them, installs and removes the .deb (root)
 #   ./test.sh vm              boots a Debian under qemu and lives through the .deb on it (root; 10 minutes on an idle
 #                             machine, and 5 more for its image the first time, kept in ~/.cache/sharekaro-vm)
+#   ./test.sh wifi [NAME...]  boots a machine of simulated radios, on which somebody attacks its Wi-Fi and its LAN, and
+#                             reads what the monitor names (root; the image takes 3 minutes the first time)
 #   ./test.sh release         all of these: before a release
 #
 # SHAREKARO_TESTS_SKIP_ROOT=1 leaves out the tests that need namespaces or root, and says so at the end.
@@ -26,6 +28,7 @@ needed="ip:iproute2 nft:nftables ethtool:ethtool tc:iproute2 setpriv:util-linux 
 
 # Beside these, what only the packages and the booted machine need.
 needed_packages="lintian:lintian desktop-file-validate:desktop-file-utils appstreamcli:appstream man:man-db rpm:rpm file:file python3:python3"
+needed_wifi="qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs setpriv:util-linux"
 needed_vm="qemu-system-x86_64:qemu-system-x86 mmdebstrap:mmdebstrap mke2fs:e2fsprogs ip:iproute2 tc:iproute2 setpriv:util-linux"
 
 install_needed() {
@@ -162,6 +165,16 @@ vm() {
     cargo test --locked -p sharekaro-tests --test vm -- --nocapture
 }
 
+wifi() {
+    say "== a machine of simulated radios"
+    cargo build --release --locked
+    SHAREKARO_BIN="$PWD/target/release"
+    SHAREKARO_WIFI_IMAGE="${XDG_CACHE_HOME:-$HOME/.cache}/sharekaro-vm/wifi-$(sha256sum <tests/vm/wifi/image.sh | cut -c1-16)"
+    export SHAREKARO_BIN SHAREKARO_WIFI_IMAGE
+    [ -f "$SHAREKARO_WIFI_IMAGE/disk.ext4" ] || tests/vm/wifi/image.sh "$SHAREKARO_WIFI_IMAGE"
+    cargo test --locked -p sharekaro-tests --test wifi -- --test-threads 1 --nocapture "$@"
+}
+
 skipped=""
 what="${1:-all}"
 [ $# = 0 ] || shift
@@ -169,7 +182,8 @@ what="${1:-all}"
 case "$what" in
     packages) install_needed $needed_packages ;;
     vm) install_needed $needed_vm ;;
-    release) install_needed $needed $needed_packages $needed_vm ;;
+    wifi) install_needed $needed_wifi ;;
+    release) install_needed $needed $needed_packages $needed_vm $needed_wifi ;;
     *) install_needed $needed ;;
 esac
 case "$what" in
@@ -200,6 +214,10 @@ case "$what" in
         as_root_only vm
         vm
         ;;
+    wifi)
+        as_root_only wifi
+        wifi "$@"
+        ;;
     release)
         as_root_only release
         ./check.sh
@@ -209,9 +227,10 @@ case "$what" in
         disks
         packages
         vm
+        wifi
         ;;
     *)
-        say "usage: ./test.sh [all | e2e [NAME...] | lan [NAME...] | disks [NAME...] | packages | vm | release]"
+        say "usage: ./test.sh [all | e2e [NAME...] | lan [NAME...] | disks [NAME...] | packages | vm | wifi [NAME...] | release]"
         exit 2
         ;;
 esac

@@ -29,7 +29,7 @@ pub use machine::{Machine, Said};
 pub use net::within;
 pub use programs::program;
 pub use sandbox::Sandbox;
-pub use scene::{apart_on_loopback, beside_a_machine, on_a_dark_lan, on_a_lan, on_a_lan_of, on_loopback, pair};
+pub use scene::{among_radios, apart_on_loopback, beside_a_machine, on_a_dark_lan, on_a_lan, on_a_lan_of, on_loopback, pair};
 pub use terminal::Terminal;
 pub use tree::{mixed_folder, tree_digests};
 pub use wait::{patience, until, wait_child};

@@ -1,7 +1,7 @@
-//! A machine that boots: Debian with systemd in an emulator (qemu, no KVM), with its network card plugged into a LAN.
+//! A machine that boots: Debian in an emulator (qemu, no KVM), its network card plugged into a LAN, or without one.
 //!
-//! The tests type into a root shell on its second serial port, a line of base64 for each command. What it writes to its disk lives as long as the machine,
-//! over reboots too, and never reaches the image. Dropping it switches it off.
+//! The tests type into a root shell on its second serial port, a line of base64 for each command. What it writes to its
+//! disk lives as long as the machine, over reboots too, and never reaches the image. Dropping it switches it off.
 
 use std::{
     fs,
@@ -25,11 +25,19 @@ const BOOT: u64 = 400;
 /// What a command may take that waits for nothing.
 const COMMAND: Duration = Duration::from_secs(120);
 
+/// The same where the machine has a clock of its own, which stands while others keep the processors busy.
+const OWN_COMMAND: Duration = Duration::from_secs(1200);
+
+/// Whether there is a shell yet is asked anew after this time: while the machine boots, what is typed may be lost.
+const ANSWER: Duration = Duration::from_secs(15);
+
 /// A running machine.
 pub struct Machine {
     qemu: Child,
     dir: TempDir,
     shell: Mutex<Shell>,
+    /// What a command may take.
+    patience: Duration,
 }
 
 struct Shell {
@@ -52,20 +60,38 @@ impl Machine {
     /// # Errors
     /// qemu is missing, or there is no shell in time; the end of the console is in the text.
     pub fn boot(lan: &Lan, image: &Path, carried: &Path) -> Result<Self> {
+        let card = lan.tap()?;
+        let card_of = ["-accel", "tcg,thread=multi", "-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no", card.device)];
+        let devices = [&["-smp", "2", "-m", "1024", "-device", "virtio-net-pci,netdev=lan"][..], &card_of].concat();
+        Self::start(&["ip", "netns", "exec", &card.namespace], image, carried, "", &devices, COMMAND)
+    }
+
+    /// Boots an image whose first process is `/sbin/test-init`, on one emulated processor and without a network card: its
+    /// radios are simulated inside. It leaves the processors to others, and its clock goes by the instructions that it
+    /// has run (half a billion a second): on a busy host it takes longer, and measures the same.
+    ///
+    /// # Errors
+    /// As `boot`.
+    pub fn boot_radios(image: &Path, carried: &Path) -> Result<Self> {
+        let own_time = ["-accel", "tcg,thread=single", "-icount", "shift=1", "-rtc", "clock=vm"];
+        let devices = [&["-smp", "1", "-m", "512", "-nic", "none"][..], &own_time].concat();
+        Self::start(&["nice", "-n", "10"], image, carried, "init=/sbin/test-init", &devices, OWN_COMMAND)
+    }
+
+    fn start(behind: &[&str], image: &Path, carried: &Path, kernel: &str, devices: &[&str], patience: Duration) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("sharekaro-machine.").tempdir()?;
         let path = |name: &str| dir.path().join(name).display().to_string();
         sh(&["truncate", "-s", "256M", &path("carried")])?;
         sh(&["mke2fs", "-q", "-t", "ext4", "-d", &carried.display().to_string(), &path("carried")])?;
-        let card = lan.tap()?;
         let from = |name: &str| image.join(name).display().to_string();
-        let mut qemu = system(&["ip", "netns", "exec", &card.namespace, "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]);
-        qemu.args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024", "-display", "none", "-monitor", "none"]);
+        let mut qemu = system(&[behind, &["setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64"]].concat());
+        qemu.args(["-cpu", "max", "-display", "none", "-monitor", "none"]);
         qemu.args(["-kernel", &from("vmlinuz"), "-initrd", &from("initrd.img")]);
-        qemu.args(["-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet mitigations=off tsc=reliable panic=-1"]);
+        let kernel = format!("root=/dev/vda rw console=ttyS0 net.ifnames=0 quiet mitigations=off tsc=reliable panic=-1 {kernel}");
+        qemu.args(["-append", kernel.trim_end()]);
         qemu.args(["-drive", &format!("file={},if=virtio,format=raw,snapshot=on", from("disk.ext4"))]);
         qemu.args(["-drive", &format!("file={},if=virtio,format=raw,snapshot=on", path("carried"))]);
-        qemu.args(["-netdev", &format!("tap,id=lan,ifname={},script=no,downscript=no", card.device)]);
-        qemu.args(["-device", "virtio-net-pci,netdev=lan", "-device", "virtio-rng-pci"]);
+        qemu.args(devices).args(["-device", "virtio-rng-pci"]);
         qemu.args(["-serial", &format!("file:{}", path("console")), "-serial", &format!("unix:{},server=on,wait=off", path("shell"))]);
         let log = fs::File::create(path("qemu"))?;
         let qemu = qemu.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
@@ -75,7 +101,7 @@ impl Machine {
             Ok(UnixStream::connect(path("shell")).ok())
         });
         let stream = connected.inspect_err(|_| drop(qemu.kill()))?;
-        let machine = Self { qemu, dir, shell: Mutex::new(Shell { stream, commands: 0 }) };
+        let machine = Self { qemu, dir, shell: Mutex::new(Shell { stream, commands: 0 }), patience };
         machine.ready()?;
         Ok(machine)
     }
@@ -85,7 +111,7 @@ impl Machine {
     /// # Errors
     /// It does not end in time, or the machine is gone.
     pub fn run(&self, script: &str) -> Result<Said> {
-        self.lock().run(script, COMMAND).with_context(|| format!("{script:?} on the machine: {}", self.console_end()))
+        self.lock().run(script, self.patience).with_context(|| format!("{script:?} on the machine: {}", self.console_end()))
     }
 
     /// What a piece of shell says that ends with 0.
@@ -115,7 +141,7 @@ impl Machine {
 
     fn ready(&self) -> Result<()> {
         until("the machine has a shell", BOOT, || {
-            let answer = self.lock().run("mountpoint -q /mnt || mount /dev/vdb /mnt", Duration::from_secs(5));
+            let answer = self.lock().run("mountpoint -q /mnt || mount /dev/vdb /mnt", ANSWER);
             Ok(answer.ok().filter(|it| it.code == 0).map(drop))
         })
         .with_context(|| self.console_end())
@@ -179,12 +205,14 @@ pub(crate) struct Tap {
     pub(crate) device: String,
 }
 
-/// Where the image of the machines lies: `SHAREKARO_VM_IMAGE`, as `test.sh vm` sets it.
+/// Where the image of these machines lies: `SHAREKARO_VM_IMAGE` for `vm`, as `test.sh vm` sets it, and so on.
 ///
 /// # Errors
 /// It is not set, or there is none.
-pub(crate) fn image() -> Result<PathBuf> {
-    let dir = std::env::var_os("SHAREKARO_VM_IMAGE").map(PathBuf::from).context("run `./test.sh vm`, which makes the image first")?;
-    ensure!(dir.join("disk.ext4").is_file(), "there is no image in {}: run `./test.sh vm`", dir.display());
+pub(crate) fn image(of: &str) -> Result<PathBuf> {
+    let variable = format!("SHAREKARO_{}_IMAGE", of.to_uppercase());
+    let dir =
+        std::env::var_os(variable).map(PathBuf::from).with_context(|| format!("run `./test.sh {of}`, which makes the image first"))?;
+    ensure!(dir.join("disk.ext4").is_file(), "there is no image in {}: run `./test.sh {of}`", dir.display());
     Ok(dir)
 }

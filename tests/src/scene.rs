@@ -84,13 +84,22 @@ pub fn apart_on_loopback<const N: usize>(names: [&str; N], story: impl FnOnce([&
 pub fn beside_a_machine(name: &str, carried: &Path, story: impl FnOnce(&Machine, &Host) -> Result<()>) -> Result<()> {
     let lan = Lan::new(1500)?;
     let host = Host::new(name, Some(lan.plug(name)?))?;
-    let machine = Machine::boot(&lan, &machine::image()?, carried)?;
+    let machine = Machine::boot(&lan, &machine::image("vm")?, carried)?;
     host.start()?;
     story(&machine, &host).map_err(|e| {
         let journal =
             machine.run("journalctl --no-pager --lines 60 --output short-monotonic").map_or_else(|e| format!("{e:#}"), |it| it.text);
         with_logs(e.context(format!("--- the end of the machine's journal\n{journal}\n---")), &[host])
     })
+}
+
+/// A machine of simulated radios that boots, with what lies in `carried` below its `/mnt`.
+///
+/// # Errors
+/// What the story says, with the end of the machine's console.
+pub fn among_radios(carried: &Path, story: impl FnOnce(&Machine) -> Result<()>) -> Result<()> {
+    let machine = Machine::boot_radios(&machine::image("wifi")?, carried)?;
+    story(&machine).map_err(|e| e.context(machine.console_end()))
 }
 
 fn play<const N: usize>(names: &[&str; N], cables: Vec<Option<Cable>>, story: impl FnOnce([&Host; N]) -> Result<()>) -> Result<()> {
