@@ -179,12 +179,15 @@ mod tests {
 
     #[test]
     fn what_lies_long_back_is_not_waited_for() {
-        let began = std::time::Instant::now();
+        // The best of some, as whoever runs beside us may make us wait.
+        let waits = (0..5).map(|_| {
+            let began = std::time::Instant::now();
+            wait_for_the_next_step(i64::MIN);
+            wait_for_the_next_step(now_ns() - 10_000_000_000);
+            began.elapsed()
+        });
 
-        wait_for_the_next_step(i64::MIN);
-        wait_for_the_next_step(now_ns() - 10_000_000_000);
-
-        assert!(began.elapsed() < Duration::from_secs(1));
+        assert!(waits.min() < Some(Duration::from_secs(1)));
     }
 
     #[test]

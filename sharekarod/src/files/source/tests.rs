@@ -330,7 +330,10 @@ fn a_file_that_another_process_holds_open_is_hashed_before_it_is_sent() {
     let (tree, _) = given.walk(&["tree"]);
 
     assert!(tree.doubted(number(&tree, "tree/held")).is_some());
-    assert_eq!([tree.doubted(number(&tree, "tree/free")), tree.doubted(number(&tree, "tree/small"))], [None; 2]);
+    // Where a process of ours is closed to us, as an agent that guards keys is, whatever was touched just now is doubted.
+    if crate::files::writers::held_open(&Default::default()).complete {
+        assert_eq!([tree.doubted(number(&tree, "tree/free")), tree.doubted(number(&tree, "tree/small"))], [None; 2]);
+    }
     drop(holder.stdin.take());
     holder.wait().unwrap();
 }
