@@ -22,6 +22,9 @@ use crate::config::Config;
 /// Pieces in flight over all transfers together: what they hold in memory, in MiB.
 const PIECES_IN_FLIGHT: usize = 24;
 
+/// Locks for changes of records: those of different transfers seldom wait for each other.
+const CHANGING: usize = 16;
+
 /// Searches for old blocks at a time: each holds some MiB and a processor.
 const SEARCHES: usize = 2;
 
@@ -41,6 +44,8 @@ pub struct Jobs {
     /// When the limits change.
     pub schedule: Schedule,
     turns: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
+    /// Transfers whose record is being changed, by the end of their number.
+    changing: [tokio::sync::Mutex<()>; CHANGING],
     /// To all peers together.
     pub upload: Limiter,
     /// From all peers together.
@@ -90,10 +95,16 @@ impl Jobs {
             shares: Shares::default(),
             schedule: Schedule::default(),
             turns: Mutex::default(),
+            changing: Default::default(),
             upload: Limiter::new(config.upload_limit),
             download: Limiter::new(config.download_limit),
             cpu: Cpu::default(),
         }
+    }
+
+    /// One change of a transfer's record at a time, from a look at it until it is kept.
+    pub async fn changing(&self, id: TransferId) -> tokio::sync::MutexGuard<'_, ()> {
+        self.changing[id.0 as usize % CHANGING].lock().await
     }
 
     /// Reserves room for a transfer in a folder with so many free bytes; `None` where others have reserved too much.

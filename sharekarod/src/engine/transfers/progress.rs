@@ -28,6 +28,7 @@ impl Engine {
 
     /// Changes a transfer in the store, then here; `change` is applied to each.
     pub(crate) async fn change_transfer(&self, id: TransferId, durability: Durability, change: impl Fn(&mut Row)) -> Result<(), ErrorBody> {
+        let _one_at_a_time = self.inner.jobs.changing(id).await;
         let Some(record) = self.record(id) else { return Ok(()) };
         let mut row = Row::of(record);
         change(&mut row);

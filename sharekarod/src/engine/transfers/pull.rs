@@ -378,6 +378,9 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
     let nothing = record.files_total == 1 && skipped.iter().any(|it| it.reason.counts());
     engine
         .change_transfer(record.id, Durability::Durable, |row| {
+            if row.record.state.ended() {
+                return; // it was cancelled meanwhile, and `let_go` takes back what is there
+            }
             row.record.placed.clone_from(&placed);
             row.record.destination = Some(RawPath(destination.clone())); // the inbox may be another one some day
             row.record.skipped.clone_from(&skipped);
@@ -393,6 +396,9 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
         })
         .await?;
     crash::point("end-kept");
+    if engine.record(record.id).is_none_or(|now| !matches!(now.state, TransferState::Done | TransferState::Failed)) {
+        return Ok(());
+    }
     tracing::info!(id = %record.id, peer = %engine.label(record.peer), bytes = record.bytes_total, "received");
     engine.tell_the_end(record.id);
     engine.share_placed(record.id).await;
@@ -415,7 +421,11 @@ pub async fn let_go(engine: &Engine, id: TransferId) {
     let (manifest, root, key) = (manifest_path(engine, &record), record.staging.clone(), record.key);
     let (listing, destination) = (listing_path(engine, &record), engine.destination(&record));
     let unwanted = record.state == TransferState::Cancelled; // it may have come into its place while it was
+    let receipt = engine.receipt_path(&record);
     let gone = blocking(move || {
+        if unwanted {
+            let _ = std::fs::remove_file(&receipt); // nothing is there that it would prove
+        }
         if unwanted && listing.exists() {
             files::cage::undo(&destination, &listing)?;
             std::fs::remove_file(&listing).map_err(|e| local(format!("cannot remove {}: {e}", listing.display())))?;

@@ -102,10 +102,15 @@ impl Engine {
         }
         self.open_record(id)?;
         self.change_transfer(id, Durability::Durable, |row| {
-            row.record.untold = true;
-            row.enter_with(TransferState::Cancelled, Phase::Resting, ErrorBody::new(ErrorCode::Cancelled, "it was cancelled here"));
+            if !row.record.state.ended() {
+                row.record.untold = true;
+                row.enter_with(TransferState::Cancelled, Phase::Resting, ErrorBody::new(ErrorCode::Cancelled, "it was cancelled here"));
+            }
         })
         .await?;
+        if self.record(id).is_some_and(|record| record.state != TransferState::Cancelled) {
+            self.open_record(id)?; // another end was faster
+        }
         self.inner.jobs.of(id).wake();
         self.tell_the_end(id);
         self.transfer(id)

@@ -138,8 +138,11 @@ impl Row {
         Self { record, phase: Phase::Resting, rate: Meter::default() }
     }
 
-    /// It stands elsewhere from now on.
+    /// It stands elsewhere from now on. An end is final: whatever comes later changes nothing.
     pub fn enter(&mut self, state: TransferState, phase: Phase) {
+        if self.record.state.ended() {
+            return;
+        }
         if self.record.state != state {
             self.record.state = state;
             self.record.changed_ms = clock::now_ms();
@@ -155,8 +158,10 @@ impl Row {
 
     /// It cannot go on, or ended, and this is why.
     pub fn enter_with(&mut self, state: TransferState, phase: Phase, error: ErrorBody) {
-        self.enter(state, phase);
-        self.record.error = Some(error);
+        if !self.record.state.ended() {
+            self.enter(state, phase);
+            self.record.error = Some(error);
+        }
     }
 
     /// The receiver holds so much. Never less than before.
