@@ -90,6 +90,43 @@ fn a_disk_that_lies_about_its_room_is_never_believed_and_ends_whole_once_it_has_
 }
 
 #[test]
+fn a_disk_with_room_for_one_file_ends_it_however_often_it_is_interrupted() -> Result<()> {
+    for kind in ["ext4", "xfs"] {
+        let make = |bob: &Host| {
+            let disk = Image::new(bob.home(), "disk", kind, 400 * MIB)?;
+            let dir = disk.path().to_owned();
+            Ok((disk, dir))
+        };
+        onto(make, |alice, bob, disk| {
+            let path = alice.file("large", 250 * MIB)?;
+            let job = alice.ctl("send bob --detach --limit 40M").arg(&path).ok()?.last()?;
+            let id = job["id"].as_str().context("a transfer without an id")?.to_owned();
+            for part in [30, 70] {
+                until(&format!("{part} MiB are there"), 60, || {
+                    let shown = alice.ctl("transfer show").arg(&id).ok()?.last()?;
+                    Ok(shown["bytes_confirmed"].as_u64().filter(|bytes| *bytes > part * MIB))
+                })?;
+                bob.kill()?;
+                bob.start()?;
+            }
+            // What is free is less than what is still to come, as the file has had its room from the beginning; what is
+            // beside it is for others.
+            let small = alice.file("small", 20 * MIB)?;
+            alice.ctl("send bob").arg(&small).ok()?;
+
+            alice.transfer_is(&id, &["done"], 120)?;
+            ensure!(digest(&bob.received("large")?)? == digest(&path)?, "other bytes arrived on {kind}");
+            ensure!(digest(&bob.received("small")?)? == digest(&small)?, "other bytes arrived on {kind}");
+            bob.stop(rustix::process::Signal::TERM)?;
+            bob.set("SHAREKARO_INBOX_DIR", bob.home().join("elsewhere"));
+            drop(disk);
+            bob.start().map(drop)
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
 fn a_disk_without_inodes_is_waited_for_and_said() -> Result<()> {
     let make = |bob: &Host| {
         let disk = Memory::mount(&bob.home().join("disk"), "size=64m,nr_inodes=80")?;

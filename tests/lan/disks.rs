@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{MIB, digest, on_a_dark_lan, pair, sh};
+use sharekaro_tests::{Host, MIB, digest, on_a_dark_lan, pair, sh, until};
 
 /// A small file system, gone when dropped.
 struct SmallDisk {
@@ -51,6 +51,37 @@ fn what_does_not_fit_is_said_and_what_fits_still_comes() -> Result<()> {
         drop(disk);
         stopped
     })
+}
+
+#[test]
+fn what_came_so_far_has_its_room_when_the_rest_comes() -> Result<()> {
+    on_a_dark_lan(["alice", "bob"], |[alice, bob]| {
+        let disk = SmallDisk::new(bob.home().join("small"), "64m")?;
+        bob.set("SHAREKARO_INBOX_DIR", disk.path());
+        alice.start()?;
+        bob.start()?;
+        pair(alice, bob)?;
+        let (large, other) = (alice.file("large", 40 * MIB)?, alice.file("other", 12 * MIB)?);
+
+        let sending = alice.ctl("send bob --limit 8M").arg(&large).spawn()?;
+        let at_half = || Ok((bob_has(bob)? >= 24 * MIB).then_some(()));
+        until("more is here than is free beside it", 60, at_half)?;
+        alice.ctl("send bob").arg(&other).ok()?; // 12 MiB beside the 16 that are still to come, where 40 were free
+        bob.kill()?;
+        bob.start()?;
+        sending.result()?.exits(&[0])?;
+
+        ensure!(digest(&bob.received("large")?)? == digest(&large)?, "other bytes arrived");
+        ensure!(digest(&bob.received("other")?)? == digest(&other)?, "other bytes arrived");
+        let stopped = bob.stop(rustix::process::Signal::TERM);
+        drop(disk);
+        stopped
+    })
+}
+
+/// Bytes of the first transfer that Bob has.
+fn bob_has(bob: &Host) -> Result<u64> {
+    Ok(bob.ctl("transfer show t1").run()?.last().ok().and_then(|shown| shown["bytes_confirmed"].as_u64()).unwrap_or(0))
 }
 
 #[test]

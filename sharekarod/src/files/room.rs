@@ -12,6 +12,8 @@ const RESERVE_MAX: u64 = 64 << 20;
 /// Room for received files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
+    /// Which disk it is, as `stat` numbers them.
+    pub disk: u64,
     /// Bytes that may be used, the reserve not among them.
     pub bytes: u64,
     /// Files that may be made; `None` where the file system makes as many as there is room for.
@@ -29,7 +31,9 @@ impl Room {
         let stat = fs::statvfs(dir_path).map_err(|e| Error::at("look for room in", dir_path.display(), e.into()))?;
         let block = stat.f_frsize.max(1);
         let reserve = (stat.f_blocks.saturating_mul(block) / 100).min(RESERVE_MAX);
+        let disk = fs::stat(dir_path).map_err(|e| Error::at("look at", dir_path.display(), e.into()))?.st_dev;
         Ok(Self {
+            disk,
             bytes: stat.f_bavail.saturating_mul(block).saturating_sub(reserve),
             inodes: (stat.f_files > 0).then_some(stat.f_favail),
             block,
@@ -49,7 +53,7 @@ mod tests {
 
     #[test]
     fn bytes_and_files_must_both_fit() {
-        let room = Room { bytes: 10_000, inodes: Some(2), block: 4096 };
+        let room = Room { disk: 1, bytes: 10_000, inodes: Some(2), block: 4096 };
 
         assert!(room.fits(7_952, 1) && !room.fits(7_953, 1));
         assert!(room.fits(0, 2) && !room.fits(0, 3));

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -17,7 +17,10 @@ use super::{
     schedule::Schedule,
     sources::Source,
 };
-use crate::config::Config;
+use crate::{
+    config::Config,
+    files::{Room, cage::Wanted},
+};
 
 /// Pieces in flight over all transfers together: what they hold in memory, in MiB.
 const PIECES_IN_FLIGHT: usize = 24;
@@ -38,7 +41,7 @@ pub struct Jobs {
     pub buffers: Arc<Buffers>,
     /// Bounds what is searched for old blocks at a time.
     pub searches: Semaphore,
-    reserved: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
+    reserved: Arc<Mutex<Reservations>>,
     /// What is shared with other receivers.
     pub shares: Shares,
     /// When the limits change.
@@ -54,10 +57,13 @@ pub struct Jobs {
     pub cpu: Cpu,
 }
 
+/// The disk that each transfer writes to, and the room that it still wants there.
+type Reservations = HashMap<TransferId, (u64, Wanted)>;
+
 /// Room that a transfer reserved; dropping it gives it back.
 pub struct Reserved {
     id: TransferId,
-    table: Arc<Mutex<HashMap<TransferId, (PathBuf, u64)>>>,
+    table: Arc<Mutex<Reservations>>,
 }
 
 impl Drop for Reserved {
@@ -107,15 +113,15 @@ impl Jobs {
         self.changing[id.0 as usize % CHANGING].lock().await
     }
 
-    /// Reserves room for a transfer in a folder with so many free bytes; `None` where others have reserved too much.
-    pub fn reserve(&self, id: TransferId, folder: &Path, needed: u64, free: u64) -> Option<Reserved> {
+    /// Reserves for a transfer what it still wants; `None` where that and what others still want do not fit.
+    pub fn reserve(&self, id: TransferId, wanted: Wanted, room: &Room) -> Option<Reserved> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        let others: u64 =
-            reserved.iter().filter(|(other, (place, _))| **other != id && place == folder).map(|(_, (_, bytes))| *bytes).sum();
-        if needed.saturating_add(others) > free {
+        let others = reserved.iter().filter(|(other, (disk, _))| **other != id && *disk == room.disk);
+        let all = others.fold(wanted.bytes(), |all, (_, (_, theirs))| all.saturating_add(theirs.bytes()));
+        if all > room.bytes {
             return None;
         }
-        reserved.insert(id, (folder.to_owned(), needed));
+        reserved.insert(id, (room.disk, wanted));
         Some(Reserved { id, table: Arc::clone(&self.reserved) })
     }
 

@@ -149,7 +149,7 @@ pub async fn prepare(engine: &Engine, session: Option<&Session>, record: &Record
     let destination = engine.destination(record);
     make_dir(destination.clone()).await?;
     let (staging, tally) = open_staging(engine, record, manifest).await?;
-    let room = reserve(engine, record, &destination, &tally).await?;
+    let room = reserve(engine, record.id, &destination, &staging).await?;
     engine.note_transfer(record.id, |row| row.enter(TransferState::Active, Phase::Transferring)).await;
     engine.tell_progress(record.id);
     let helped = record.crowd.as_ref().filter(|_| record.limit().is_none()); // a limit is kept by the sender
@@ -244,14 +244,15 @@ async fn staging_root(engine: &Engine, record: &Record) -> Result<PathBuf, Stop>
 
 /// Room for what is still to come, besides what other transfers reserved; given back when the pull ends. A sparse file
 /// gets none ahead: most of it needs none.
-async fn reserve(engine: &Engine, record: &Record, destination: &Path, tally: &Tally) -> Result<Reserved, Stop> {
+async fn reserve(engine: &Engine, id: TransferId, destination: &Path, staging: &Staging) -> Result<Reserved, Stop> {
     let room = {
         let destination = destination.to_owned();
         blocking(move || Ok(files::Room::at(&destination)?)).await?
     };
-    let needed = record.bytes_total.saturating_sub(tally.bytes + tally.skipped_bytes + tally.sparse_bytes);
-    engine.inner.jobs.reserve(record.id, destination, needed, room.bytes).ok_or_else(|| {
-        let message = format!("{} bytes do not fit where {} bytes are free", needed, room.bytes);
+    let wanted = staging.wanted();
+    let bytes = wanted.bytes();
+    engine.inner.jobs.reserve(id, wanted, &room).ok_or_else(|| {
+        let message = format!("{bytes} bytes do not fit where {} bytes are free", room.bytes);
         Stop::Wait(ErrorBody::new(ErrorCode::NoSpace, message).hint("it goes on by itself when there is room"))
     })
 }

@@ -8,11 +8,11 @@ use std::{
 };
 
 use rustix::{
-    fs::{FallocateFlags, Mode, SeekFrom, fallocate, fchmod, fstat, ftruncate, seek},
+    fs::{FallocateFlags, Mode, SeekFrom, fallocate, fchmod, fstat, fstatfs, fstatvfs, ftruncate, seek},
     io::Errno,
 };
 
-use super::{EntryState, Staging, journal_name, names::Made};
+use super::{EntryState, Staging, Wanted, journal_name, names::Made, wanted::room_of};
 use crate::{
     crash,
     files::{
@@ -30,6 +30,9 @@ const VALUE: u64 = blake3::OUT_LEN as u64;
 /// Zeroes are left out of a sparse file in blocks of so many bytes.
 const HOLE: usize = 64 << 10;
 
+/// `f_type` of a file system in memory (statfs(2)).
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
 /// Values that are read from a journal at once.
 const VALUES_AT_ONCE: u64 = 4096;
 
@@ -39,6 +42,8 @@ pub(super) struct Partial {
     journal: File,
     pub(super) size: u64,
     pub(super) sparse: bool,
+    /// Where room is found as it is written; `None` where all of it was found at once.
+    wanted: Option<Wanted>,
 }
 
 impl Staging {
@@ -201,9 +206,9 @@ impl Staging {
 
     fn new_partial(&self, no: u32, item: &Item, data: File) -> Result<Partial, Error> {
         if !item.sparse {
-            match fallocate(&data, FallocateFlags::KEEP_SIZE, 0, item.size) {
-                // A file system that cannot promise room says so later.
-                Ok(()) | Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => {}
+            match find_room(&data, item.size) {
+                Ok(true) => self.wanted.less(item.size),
+                Ok(false) => {}
                 Err(Errno::FBIG) => return Err(Error::Unstorable(no)),
                 Err(e) => return Err(Error::at("make room for entry", format_args!("{no} ({})", item.name), e.into())),
             }
@@ -233,7 +238,9 @@ impl Staging {
 
     fn with_journal(&self, no: u32, item: &Item, data: File) -> Result<Partial, Error> {
         let journal = self.journals.open_or_create(&journal_name(no), 0o600).map_err(Error::on("open the journal of entry", no))?;
-        Ok(Partial { data, journal, size: item.size, sparse: item.sparse })
+        let stat = fstat(&data).map_err(|e| Error::at("look at entry", no, e.into()))?;
+        let wanted = (!item.sparse && room_of(&stat) < item.size).then(|| self.wanted.clone());
+        Ok(Partial { data, journal, size: item.size, sparse: item.sparse, wanted })
     }
 }
 
@@ -273,7 +280,9 @@ impl Partial {
     /// Writes bytes; what is nothing but zeroes becomes a hole in a sparse file.
     pub(super) fn write(&self, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         if !self.sparse {
-            return self.data.write_all_at(bytes, offset);
+            self.data.write_all_at(bytes, offset)?;
+            self.found_room(bytes.len() as u64);
+            return Ok(());
         }
         if is_zero(bytes) && self.is_hole(offset, bytes.len()) {
             return Ok(());
@@ -287,6 +296,13 @@ impl Partial {
             at += block.len() as u64;
         }
         Ok(())
+    }
+
+    /// So many bytes more have their room.
+    pub(super) fn found_room(&self, bytes: u64) {
+        if let Some(wanted) = &self.wanted {
+            wanted.less(bytes);
+        }
     }
 
     fn is_hole(&self, at: u64, len: usize) -> bool {
@@ -318,5 +334,21 @@ impl Partial {
         let now = fstat(&self.data)?.st_mode;
         let wanted = now & mode & 0o777;
         if wanted == now & 0o777 { Ok(()) } else { Ok(fchmod(&self.data, Mode::from_raw_mode(wanted))?) }
+    }
+}
+
+/// Finds room for a file ahead, and says whether it is kept for it. Not where it lies in memory: to make all its pages takes
+/// as long as to write them, and everything would wait.
+fn find_room(file: &File, size: u64) -> Result<bool, Errno> {
+    if fstatfs(file)?.f_type == TMPFS_MAGIC {
+        let stat = fstatvfs(file)?;
+        let fits = size <= stat.f_bavail.saturating_mul(stat.f_frsize);
+        return if fits { Ok(false) } else { Err(Errno::NOSPC) };
+    }
+    match fallocate(file, FallocateFlags::KEEP_SIZE, 0, size) {
+        Ok(()) => Ok(true),
+        // A file system that cannot promise room says so later.
+        Err(Errno::NOTSUP | Errno::NOSYS | Errno::INVAL) => Ok(false),
+        Err(e) => Err(e),
     }
 }

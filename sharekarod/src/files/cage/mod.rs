@@ -20,6 +20,7 @@ mod small;
 mod states;
 mod undo;
 mod verify;
+mod wanted;
 
 use std::{
     fs::File,
@@ -46,6 +47,7 @@ pub use small::{Small, Stored};
 pub use states::EntryState;
 use states::States;
 pub use undo::{Undone, undo};
+pub use wanted::Wanted;
 
 use super::{Error, FileName, Item, Manifest, Value, dir::Dir, recent::Recent};
 
@@ -68,6 +70,7 @@ pub struct Staging {
     folding: Folding,
     folders: Recent<Dir>,
     partials: Recent<Partial>,
+    wanted: Wanted,
     /// Held while a file is opened for the first piece of it, as several may come at once.
     opening: Mutex<()>,
     verified: AtomicBool,
@@ -101,6 +104,7 @@ impl Staging {
             manifest,
             folders: Recent::new(),
             partials: Recent::new(),
+            wanted: Wanted::default(),
             opening: Mutex::new(()),
             verified: AtomicBool::new(false),
             poisoned: AtomicBool::new(false),
@@ -151,6 +155,8 @@ impl Staging {
         // A piece of it that comes at this moment must not make the file again.
         let _nobody_opens = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         self.forget(no)?;
+        let item = self.manifest.get(no)?;
+        self.wanted.less(if item.sparse { 0 } else { item.size });
         self.set(&[no], EntryState::Skipped(reason))
     }
 
@@ -161,6 +167,7 @@ impl Staging {
     pub fn forget(&self, no: u32) -> Result<(), Error> {
         let item = self.manifest.get(no)?;
         self.partials.forget(no);
+        self.wanted.more(self.given(no, &item)?);
         self.set(&[no], EntryState::Missing)?;
         self.journals.remove(&journal_name(no)).map_err(Error::on("remove the journal of entry", no))?;
         match self.parent(&item) {

@@ -17,22 +17,17 @@ pub struct Tally {
     pub files: u64,
     /// Bytes that are here, those of files that are still arriving among them.
     pub bytes: u64,
-    /// Entries that were given up.
-    pub skipped: u64,
-    /// Bytes of the files among them.
-    pub skipped_bytes: u64,
-    /// Bytes of sparse files that are still to come: nobody knows how many of them need room.
-    pub sparse_bytes: u64,
 }
 
 impl Staging {
-    /// Makes folders and empty files, gives up links that leave their tree, and counts what is here. Comes after each
-    /// `open`, and does only what is not done yet.
+    /// Makes folders and empty files, gives up links that leave their tree, and counts what is here and what room is
+    /// wanted for the rest. Comes after each `open`, and does only what is not done yet.
     ///
     /// # Errors
     /// The disk; `Cancelled` soon after `cancel` becomes true.
     pub fn prepare(&self, cancel: &AtomicBool) -> Result<Tally, Error> {
         let (mut tally, mut claimed) = (Tally::default(), Vec::with_capacity(BATCH));
+        let mut wanted = 0;
         for item in self.manifest.iter_from(1) {
             let (no, item) = item?;
             if cancel.load(Ordering::Relaxed) {
@@ -48,7 +43,11 @@ impl Staging {
             } else if claimed.last() != Some(&no) {
                 self.count_one(no, &item, &mut tally)?;
             }
+            if item.is_file() && self.state(no) == EntryState::Missing {
+                wanted += self.owed(no, &item)?;
+            }
         }
+        self.wanted.set(wanted);
         self.set(&claimed, EntryState::Claimed)?;
         self.count(&claimed, &mut tally)?;
         Ok(tally)
@@ -102,16 +101,8 @@ impl Staging {
                 tally.files += u64::from(item.is_file());
                 tally.bytes += item.size;
             }
-            EntryState::Skipped(_) => {
-                tally.skipped += 1;
-                tally.skipped_bytes += item.size;
-            }
-            EntryState::Missing if item.is_file() => {
-                let here = self.claimed_bytes(no, item)?;
-                tally.bytes += here;
-                tally.sparse_bytes += if item.sparse { item.size - here } else { 0 };
-            }
-            EntryState::Missing => {}
+            EntryState::Missing if item.is_file() => tally.bytes += self.claimed_bytes(no, item)?,
+            EntryState::Missing | EntryState::Skipped(_) => {}
         }
         Ok(())
     }

@@ -137,6 +137,7 @@ fn read_value(file: &File, piece: u64, size: u64, buffer: &mut Vec<u8>) -> io::R
 /// On Btrfs and XFS the copy shares its blocks with the original; elsewhere the kernel copies without us.
 fn clone_or_copy(from: &File, to: &Partial) -> io::Result<()> {
     if ioctl_ficlone(&to.data, from).is_ok() {
+        to.found_room(to.size);
         return Ok(());
     }
     if !to.sparse {
@@ -157,7 +158,7 @@ fn copy(from: &File, to: &Partial, range: Range<u64>) -> io::Result<()> {
         let wanted = usize::try_from(range.end - write_at).unwrap_or(usize::MAX).min(64 << 20);
         match copy_file_range(from, Some(&mut read_at), &to.data, Some(&mut write_at), wanted) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) => {}
+            Ok(count) => to.found_room(count as u64),
             Err(Errno::XDEV | Errno::NOSYS | Errno::INVAL | Errno::NOTSUP | Errno::PERM) => {
                 return copy_through_us(from, to, write_at..range.end);
             }

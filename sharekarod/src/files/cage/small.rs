@@ -99,6 +99,7 @@ impl Staging {
         file.write_all_at(small.bytes, 0).map_err(Error::on("write entry", no))?;
         self.dress(&file, no, item)?;
         self.note_hash(no, &small.value)?;
+        self.wanted.less(item.size);
         crash::point("small-written");
         Ok(true)
     }

@@ -29,9 +29,13 @@ struct Given {
 
 impl Given {
     fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    fn below(dir: &Path) -> Self {
         // Rights are lent within the umask, and that of whoever runs the tests may be a strict one.
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-        let temp = tempfile::tempdir().unwrap();
+        let temp = tempfile::tempdir_in(dir).unwrap();
         let given = Self { root: temp.path().to_owned(), _temp: Some(temp) };
         for dir in ["src", "inbox", "state", "notes", "canary"] {
             fs::create_dir(given.path(dir)).unwrap();
@@ -344,12 +348,13 @@ fn the_holes_of_a_file_need_not_travel() {
     holes.write_all_at(&[1; 100], (4 << 20) + 70_000).unwrap();
     let source = given.source();
     let staging = given.staging();
-    assert_eq!(staging.prepare(&never()).unwrap(), Tally { sparse_bytes: (9 << 20) + 5, ..Tally::default() });
+    assert_eq!(staging.prepare(&never()).unwrap(), Tally::default());
+    assert_eq!(staging.wanted().bytes(), 0, "most of it needs no room");
     // What was written there and never claimed, as a crash leaves it.
     staging.partial(1).unwrap().data.write_all_at(&[7; 4096], 8 << 20).unwrap();
 
     assert_eq!(staging.claim_holes(1, 0..4).unwrap(), 4 << 20);
-    assert_eq!(staging.prepare(&never()).unwrap(), Tally { bytes: 4 << 20, sparse_bytes: (5 << 20) + 5, ..Tally::default() });
+    assert_eq!(staging.prepare(&never()).unwrap(), Tally { bytes: 4 << 20, ..Tally::default() });
     assert_eq!(staging.claim_holes(1, 3..4).unwrap(), 0, "already so");
     assert_eq!(staging.claim_holes(1, 5..10).unwrap(), (4 << 20) + 5);
     assert!(staging.claim_holes(1, 10..11).is_err(), "no such piece");
@@ -408,6 +413,40 @@ fn a_copy_of_a_file_with_holes_keeps_them() {
 
     assert!(fs::read(given.path("src/holes")).unwrap() == fs::read(given.path("inbox/holes")).unwrap());
     assert!(fs::metadata(given.path("inbox/holes")).unwrap().blocks() * 512 < 1 << 20);
+}
+
+#[test]
+fn room_that_was_found_is_not_wanted_again() {
+    for (disk, at_once) in [(std::env::temp_dir().as_path(), true), (Path::new("/dev/shm"), false)] {
+        let given = Given::below(disk);
+        given.write("src/large", vec![3; 4 << 20]);
+        given.write("src/small", vec![4; 1000]);
+        given.write("src/third", vec![5; 2 << 20]);
+        let source = given.source();
+        let staging = given.staging();
+        staging.prepare(&never()).unwrap();
+        let wanted = staging.wanted();
+        assert_eq!(wanted.bytes(), (6 << 20) + 1000);
+
+        let piece = source.read_piece(1, 2, Vec::new()).unwrap();
+        staging.write_piece(1, 2, &piece.bytes, &piece.value).unwrap();
+        staging.write_small(&[small(2, &[4; 1000])]).unwrap();
+        // Some file systems promise no room ahead; what lies in memory gets none.
+        let still = [2 << 20, (2 << 20) + (3 << 20)];
+        assert!(still[usize::from(!at_once)..].contains(&wanted.bytes()), "{} are wanted on {}", wanted.bytes(), disk.display());
+        let before = wanted.bytes();
+        drop(staging);
+
+        let staging = given.staging();
+        staging.prepare(&never()).unwrap();
+        assert_eq!(staging.wanted().bytes(), before, "a restart on {}", disk.display());
+        staging.forget(1).unwrap();
+        assert_eq!(staging.wanted().bytes(), 6 << 20, "it comes anew");
+        staging.skip(3, SkipReason::Vanished).unwrap();
+        assert_eq!(staging.wanted().bytes(), 4 << 20);
+        receive(&source, &staging);
+        assert_eq!(staging.wanted().bytes(), 0);
+    }
 }
 
 #[test]
