@@ -82,14 +82,10 @@ impl Engine {
                 apply(row, &progress, own);
             }
         });
-        let after = self.record(id);
-        if let Some(after) = after.filter(|record| Some(record.state) != before) {
+        if self.record(id).is_some_and(|after| Some(after.state) != before) {
             let engine = self.clone();
             self.spawn(async move {
-                match engine.store().write(Durability::Soon, move |t| store::transfers::save(t, &after)).await {
-                    Ok(line) => engine.update(|state| state.messages.came(line)),
-                    Err(e) => tracing::warn!(%id, "cannot keep where a transfer stands: {e}"),
-                }
+                engine.note_transfer(id, |_| ()).await; // as it is then: it may have ended meanwhile
                 engine.inner.jobs.of(id).wake();
             });
         }
