@@ -95,6 +95,28 @@ fn the_sender_dies_at_each_step_of_a_transfer() -> Result<()> {
 }
 
 #[test]
+fn what_was_left_out_is_still_said_where_the_sender_died_between_walk_and_record() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let sent = folder(alice, "walked")?;
+        sharekaro_tests::sh(&["mkfifo", &sent.join("pipe").to_string_lossy()])?;
+        alice.crash_at(Some("walked"));
+        alice.restart()?;
+        alice.sees(bob)?;
+
+        alice.ctl("send bob --detach").arg(&sent).run()?.exits(&[0, 1, 3])?;
+        alice.has_crashed(40)?;
+        alice.crash_at(None);
+        alice.start()?;
+
+        let done = alice.transfer_is(&listed(alice, "walked")?, &["done"], 60)?;
+        let left_out = done["skipped"].as_array().context("nothing is said of what was left out")?;
+        ensure!(left_out.len() == 1 && left_out[0]["reason"] == "special", "{done}");
+        Ok(())
+    })
+}
+
+#[test]
 fn the_receiver_dies_with_half_of_a_long_list_of_files() -> Result<()> {
     on_a_lan(["alice", "bob"], |[alice, bob]| {
         pair(alice, bob)?;

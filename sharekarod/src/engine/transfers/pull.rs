@@ -262,7 +262,7 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
     let mut queue = Queue { planner: Some(Planner::new(fetch.clone())), pieces: VecDeque::new(), ahead: VecDeque::new() };
     let mut running: JoinSet<Result<Option<Pieces>, Stop>> = JoinSet::new();
     loop {
-        while running.len() < IN_FLIGHT
+        while running.len() < in_flight(&fetch.engine, record.id)
             && let Some(work) = queue.next().await?
         {
             let permit = match work {
@@ -284,6 +284,13 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
             Some(Err(e)) => return Err(Stop::Wait(ErrorBody::new(ErrorCode::Unexpected, format!("transfer {} stumbled: {e}", record.id)))),
         }
     }
+}
+
+/// How many requests of a transfer may be in flight: where one of the same sender goes first, the line is kept full for
+/// that one, and this only goes on.
+fn in_flight(engine: &Engine, id: TransferId) -> usize {
+    let goes_first = engine.look(|state| state.transfers.get(id).is_some_and(|row| state.transfers.is_passed(row)));
+    if goes_first { 1 } else { IN_FLIGHT }
 }
 
 /// What is to be fetched next: pieces of files that were begun, then what is planned, then what is not planned yet.

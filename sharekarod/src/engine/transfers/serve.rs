@@ -30,12 +30,16 @@ const LAYER_MAX: u32 = (PAGE_MAX / 32) as u32;
 /// How a transfer's answers stand among others on the same session; see `SendStream::set_priority` of quinn.
 fn line_priority(record: &Record) -> i32 {
     let small = i32::from(record.bytes_total < 4 << 20); // a small file is not stuck behind a big one
-    small
-        + match record.priority {
-            Priority::Low => -10,
-            Priority::Normal => 0,
-            Priority::High => 10,
-        }
+    small + rank(record.priority)
+}
+
+/// Which of two priorities goes first: the larger one.
+pub(super) fn rank(priority: Priority) -> i32 {
+    match priority {
+        Priority::Low => -10,
+        Priority::Normal => 0,
+        Priority::High => 10,
+    }
 }
 
 impl Engine {

@@ -20,6 +20,7 @@ use super::{
     record::Record,
 };
 use crate::{
+    crash,
     engine::Engine,
     files::{
         Item, ManifestError, SourceTree,
@@ -99,6 +100,7 @@ impl Engine {
             xattrs: record.options.xattrs,
             dropped: record.options.dropped,
         };
+        let before = self.left_out_before(record);
         let (engine, id) = (self.clone(), record.id);
         let opened = tokio::task::spawn_blocking(move || {
             let found = |walked: &Walked| {
@@ -108,16 +110,28 @@ impl Engine {
                     }
                 });
             };
-            open(&notes_dir, &paths, &options, found)
+            match before {
+                Some(skipped) => open(&notes_dir, skipped).or_else(|_| walk(&notes_dir, &paths, &options, found)),
+                None => walk(&notes_dir, &paths, &options, found),
+            }
         });
         let source = match opened.await {
-            Ok(source) => Arc::new(source?),
+            Ok(source) => {
+                crash::point("walked");
+                Arc::new(source?)
+            }
             Err(_) => return Err(ErrorBody::new(ErrorCode::Unexpected, "the walk was interrupted")),
         };
         if record.crowd.is_some() && is_worth_sharing(source.totals.bytes) {
             self.hash_for_crowd(Arc::clone(&source)).await;
         }
         Ok(source)
+    }
+
+    /// What an earlier walk of this set left out; `None` where nobody kept what came of one.
+    fn left_out_before(&self, record: &Record) -> Option<Vec<Skipped>> {
+        let is_of_it = |it: &Record| it.direction == Direction::Out && it.set == record.set && it.scanned;
+        self.look(|state| state.transfers.iter().find(|row| is_of_it(&row.record)).map(|row| row.record.skipped.clone()))
     }
 
     fn notes_dir(&self, record: &Record) -> PathBuf {
@@ -142,11 +156,15 @@ impl Engine {
     }
 }
 
-fn open(notes_dir: &Path, paths: &[PathBuf], options: &WalkOptions, mut found: impl FnMut(&Walked)) -> Result<Source, ErrorBody> {
-    if let Ok(tree) = SourceTree::open(notes_dir) {
-        let totals = count(&tree).map_err(|e| trouble(&e))?;
-        return Ok(Source { tree, totals, skipped: Vec::new(), shared: Shared::default() });
-    }
+/// By the notes of an earlier walk.
+fn open(notes_dir: &Path, skipped: Vec<Skipped>) -> Result<Source, ErrorBody> {
+    let tree = SourceTree::open(notes_dir).map_err(|e| trouble(&e))?;
+    let totals = count(&tree).map_err(|e| trouble(&e))?;
+    Ok(Source { tree, totals, skipped, shared: Shared::default() })
+}
+
+fn walk(notes_dir: &Path, paths: &[PathBuf], options: &WalkOptions, mut found: impl FnMut(&Walked)) -> Result<Source, ErrorBody> {
+    let _ = std::fs::remove_dir_all(notes_dir); // of a walk that was cut short
     std::fs::create_dir_all(notes_dir).map_err(|e| {
         ErrorBody::new(ErrorCode::LocalFile, format!("cannot make {}: {e}", notes_dir.display())).hint("is there room in the state folder?")
     })?;

@@ -18,7 +18,7 @@ use sharekaro_proto::{
 };
 use tokio::time::Instant;
 
-use super::{crowd::Given, record::Record};
+use super::{crowd::Given, record::Record, serve::rank};
 use crate::engine::{clock, peers::table::PeerTable};
 
 /// Transfers that ended and are still listed; the database has all of them.
@@ -110,6 +110,16 @@ impl TransferTable {
         self.rows.values()
     }
 
+    /// Whether something of a higher priority comes from the same sender right now, as fast as it can.
+    pub fn is_passed(&self, row: &Row) -> bool {
+        let passes = |other: &Row| {
+            let (ours, its) = (&row.record, &other.record);
+            let goes_first = its.direction == Direction::In && its.peer == ours.peer && rank(its.priority) > rank(ours.priority);
+            goes_first && its.limit().is_none() && other.moves()
+        };
+        self.rows.values().any(passes)
+    }
+
     /// How many have not ended.
     pub fn active(&self) -> usize {
         self.rows.values().filter(|row| !row.record.state.ended()).count()
@@ -136,6 +146,11 @@ impl Row {
     /// A row that is not in the table: one of the history.
     pub fn of(record: Record) -> Self {
         Self { record, phase: Phase::Resting, rate: Meter::default() }
+    }
+
+    /// Whether bytes of it move.
+    fn moves(&self) -> bool {
+        self.record.state == TransferState::Active && self.phase == Phase::Transferring
     }
 
     /// It stands elsewhere from now on. An end is final: whatever comes later changes nothing.
@@ -220,6 +235,8 @@ pub fn not_found(id: TransferId) -> ErrorBody {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use sharekaro_proto::nouns::transfer::Priority;
+
     use super::*;
     use crate::engine::transfers::record::SendOptions;
 
@@ -253,7 +270,7 @@ pub(crate) mod tests {
             skipped_entries: Vec::new(),
             limit_here: None,
             limit_there: None,
-            priority: sharekaro_proto::nouns::transfer::Priority::Normal,
+            priority: Priority::Normal,
             paused_here: false,
             paused_there: false,
             accepted: false,
@@ -279,6 +296,27 @@ pub(crate) mod tests {
         row.confirmed(u64::MAX, u64::MAX, u64::MAX);
 
         assert_eq!((row.record.bytes_confirmed, row.record.bytes_reused, row.record.files_done), (1_000, 1_000, 10));
+    }
+
+    #[test]
+    fn only_what_comes_now_from_the_same_sender_and_goes_first_passes() {
+        let incoming = |id, priority| Record { direction: Direction::In, priority, ..record(id, TransferState::Active) };
+        let passes = |other: Record, phase| {
+            let mut table = TransferTable::default();
+            table.insert(incoming(1, Priority::Normal));
+            table.insert(other);
+            table.rows.values_mut().for_each(|row| row.phase = phase);
+            table.get(TransferId(1)).is_some_and(|row| table.is_passed(row))
+        };
+
+        assert!(passes(incoming(2, Priority::High), Phase::Transferring));
+        assert!(!passes(incoming(2, Priority::High), Phase::Stalled));
+        assert!(!passes(incoming(2, Priority::Normal), Phase::Transferring));
+        assert!(!passes(incoming(2, Priority::Low), Phase::Transferring));
+        assert!(!passes(Record { peer: DeviceId::from_bytes([2; 32]), ..incoming(2, Priority::High) }, Phase::Transferring));
+        assert!(!passes(Record { limit_here: Some(9), ..incoming(2, Priority::High) }, Phase::Transferring));
+        assert!(!passes(Record { direction: Direction::Out, ..incoming(2, Priority::High) }, Phase::Transferring));
+        assert!(!passes(Record { state: TransferState::Waiting, ..incoming(2, Priority::High) }, Phase::Transferring));
     }
 
     #[test]
