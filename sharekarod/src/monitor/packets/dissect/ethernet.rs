@@ -53,6 +53,7 @@ pub(super) fn by_type<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> 
         0x8863 => leaf(d, P::Pppoed, kind),
         0x8809 => slow(d, kind, rest),
         0x8864 => pppoe(d, rest),
+        0x88e5 => macsec(d, kind, rest),
         0x892f => redundant(d, rest),
         0x6558 => Some((Layer::Ethernet, rest)),
         0x8870 => Some((Layer::Llc, rest)),
@@ -69,7 +70,6 @@ fn known(kind: u16) -> Option<Protocol> {
     Some(match kind {
         0x888e | 0x88c7 => P::Eapol,
         0x88cc => P::Lldp,
-        0x88e5 => P::Macsec,
         0x8137 => P::Ipx,
         0x809b => P::Ddp,
         0x80f3 => P::Aarp,
@@ -116,7 +116,7 @@ fn slow<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> Next<'p> {
 /// The addresses in it are for filters; who talks are the two stations.
 fn arp<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> Next<'p> {
     let (source, destination) = (d.source, d.destination);
-    rest.array::<6>(0)?;
+    rest.u16(0)?;
     leaf(d, Protocol::Arp, kind);
     if rest.u16(2)? == 0x0800
         && let (Some(sender), Some(target)) = (rest.array(14), rest.array(24))
@@ -147,18 +147,34 @@ fn redundant<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
     typed(d, rest.u16(4)?, rest.skip(6)?)
 }
 
+/// IEEE 802.1AE: only authenticated, what is protected can be read; behind it stands a check value.
+fn macsec<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> Next<'p> {
+    const ENCRYPTED: u8 = 0x08;
+    const CHANNEL: u8 = 0x20;
+    const CHECK: usize = 16;
+    leaf(d, Protocol::Macsec, kind);
+    let control = rest.u8(0)?;
+    let tag = if control & CHANNEL == 0 { 6 } else { 14 };
+    if control & ENCRYPTED != 0 {
+        return None;
+    }
+    Some((Layer::EtherType(rest.u16(tag)?), rest.skip(tag + 2)?.trim(CHECK)))
+}
+
 fn pppoe<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
-    d.found(Protocol::Pppoes);
     let length = usize::from(rest.u16(4)?);
-    Some((Layer::Ppp, rest.skip(6)?.limit(length)))
+    d.found(Protocol::Pppoes);
+    let content = rest.skip(6)?.limit(length);
+    content.u16(0)?;
+    Some((Layer::Ppp, content))
 }
 
 /// Labels down to the bottom of the stack; what follows is told by its first bits (RFC 4928).
 pub(super) fn mpls<'p>(d: &mut Dissection<'p>, mut rest: Span<'p>) -> Next<'p> {
     const BOTTOM: u32 = 0x100;
-    d.found(Protocol::Mpls);
     loop {
         let label = rest.u32(0)?;
+        d.found(Protocol::Mpls);
         rest = rest.skip(4)?;
         if label & BOTTOM != 0 {
             break;
@@ -240,6 +256,9 @@ pub(super) fn snap<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
     let (number, rest) = (rest.u16(3)?, rest.skip(5)?);
     match ([a, b, c], number) {
         ([0, 0, 0] | [0, 0, 0xf8], number) => Some((Layer::EtherType(number), rest)),
+        // Bridged with and without the frame's check sequence (RFC 2427).
+        ([0, 0x80, 0xc2], 1) => Some((Layer::Ethernet, rest.trim(4))),
+        ([0, 0x80, 0xc2], 7) => Some((Layer::Ethernet, rest)),
         ([0, 0, 0x0c], 0x2000) => leaf(d, Protocol::Cdp, 0),
         ([0, 0, 0x0c], 0x2003) => leaf(d, Protocol::Vtp, 0),
         ([0, 0, 0x0c], 0x2004) => leaf(d, Protocol::Dtp, 0),

@@ -5,6 +5,9 @@ use super::{Address, Dissection, FRAGMENT, Family, Layer, Next, OPTIONS, protoco
 const V4: u16 = 0x0800;
 const V6: u16 = 0x86dd;
 
+/// Type, code, checksum and the identifier of an echo.
+const ICMP_BYTES_MIN: usize = 6;
+
 /// Either version, where nothing else tells which.
 #[inline]
 pub(super) fn by_version<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
@@ -79,11 +82,11 @@ pub(super) fn by_protocol<'p>(d: &mut Dissection<'p>, number: u8, family: Family
         }
         44 if family == Family::V6 => later_or_first(d, rest),
         51 => {
+            let (next, words) = (rest.u8(0)?, usize::from(rest.u8(1)?));
             // In IPv6 it is an extension header, which Wireshark counts with IPv6.
             if family == Family::V4 {
                 d.found(Protocol::Ah);
             }
-            let (next, words) = (rest.u8(0)?, usize::from(rest.u8(1)?));
             Some((Layer::IpProtocol(next, family), rest.skip((words + 2) * 4)?))
         }
         4 => Some((Layer::EtherType(V4), rest)),
@@ -94,6 +97,7 @@ pub(super) fn by_protocol<'p>(d: &mut Dissection<'p>, number: u8, family: Family
             d.found(Protocol::Etherip);
             Some((Layer::Ethernet, rest.skip(2)?))
         }
+        103 => multicast(d, rest),
         137 => Some((Layer::Mpls, rest)),
         143 => Some((Layer::Ethernet, rest)),
         132 | 136 | 33 => super::transport::with_ports(d, transport_name(number)?, rest),
@@ -112,9 +116,24 @@ fn later_or_first<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
     Some((Layer::IpProtocol(next, Family::V6), rest.skip(8)?))
 }
 
+/// PIM (RFC 7761, 4.9.3): a router registers with the packet that it got, or with nothing behind its header.
+fn multicast<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
+    const REGISTER: u8 = 0x21;
+    const NULL: u8 = 0x40;
+    leaf(d, 103, rest);
+    (rest.u8(0)? == REGISTER && rest.u8(4)? & NULL == 0).then_some((Layer::IpByVersion, rest.skip(8)?))
+}
+
+/// What ends here. Of ICMP as much as Wireshark asks for before it calls it that; of ESP it asks for nothing.
 fn leaf<'p>(d: &mut Dissection<'p>, number: u8, rest: Span<'p>) -> Next<'p> {
     let protocol = transport_name(number)?;
-    if !rest.bytes.is_empty() || protocol == Protocol::Icmpv6 {
+    let is_there = match protocol {
+        Protocol::Icmp => rest.bytes.len() >= ICMP_BYTES_MIN,
+        Protocol::Icmpv6 => true,
+        Protocol::Esp => rest.wire > 0,
+        _ => !rest.bytes.is_empty(),
+    };
+    if is_there {
         d.found(protocol);
     }
     d.transport = Some(protocol);

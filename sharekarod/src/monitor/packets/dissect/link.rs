@@ -17,11 +17,12 @@ pub(super) fn begin<'p>(d: &mut Dissection<'p>, packet: &Packet<'p>, span: Span<
         6 => token_ring(d, span),
         9 | 50 => ppp::link(d, span),
         10 => fddi(d, span),
-        11 => Some((Layer::Llc, span)),
+        11 | 100 => Some((Layer::Llc, span)),
         12 | 14 | 101 => raw(d, span),
         51 => ethernet::by_type(d, 0x8864, span),
         104 => Some((Layer::Chdlc, span)),
         105 => Some((Layer::Wlan, span)),
+        106 => clip(d, span),
         107 => frame_relay(d, span),
         109 => bsd_enc(d, packet, span),
         113 => cooked(d, span),
@@ -36,6 +37,7 @@ pub(super) fn begin<'p>(d: &mut Dissection<'p>, packet: &Packet<'p>, span: Span<
         228 | 229 => Some((Layer::IpByVersion, span)),
         239 => nflog(d, packet, span),
         240 => netanalyzer(d, span),
+        258 => apple(d, packet, span),
         276 => cooked_2(d, span),
         link => leaf(d, link),
     }
@@ -60,9 +62,27 @@ fn leaf<'p>(d: &mut Dissection<'p>, link: u32) -> Next<'p> {
     None
 }
 
+/// Wireshark looks at eight bytes for framing that others left in before it takes them for IP.
 fn raw<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
     d.found(Protocol::Raw);
+    span.array::<8>(0)?;
+    matches!(span.u8(0)? >> 4, 4 | 6).then_some((Layer::IpByVersion, span))
+}
+
+/// Classical IP over ATM (RFC 2225).
+fn clip<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
+    d.found(Protocol::Clip);
     Some((Layer::IpByVersion, span))
+}
+
+/// Apple's PKTAP: its header (least significant byte first) says how long it is, and of which link the packet behind it is.
+fn apple<'p>(d: &mut Dissection<'p>, packet: &Packet<'p>, span: Span<'p>) -> Next<'p> {
+    const PKTAP: u32 = 258;
+    d.found(Protocol::Pktap);
+    let (length, link) = (span.u32(0)?.swap_bytes(), span.u32(8)?.swap_bytes());
+    let rest = span.skip(usize::try_from(length).ok()?)?;
+    // One in another would be no end.
+    if link == PKTAP { d.broken() } else { begin(d, &Packet { link, ..*packet }, rest) }
 }
 
 /// The family is in the byte order of the machine that captured, which need not be that of the file.
@@ -70,8 +90,8 @@ fn null<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
     if span.u16(0)? == 0xff03 {
         return ppp::link(d, span);
     }
-    d.found(Protocol::Null);
     let word = span.u32(0)?;
+    d.found(Protocol::Null);
     let family = if word & 0xffff_0000 == 0 { word } else { word.swap_bytes() };
     let rest = span.skip(4)?;
     match family {

@@ -64,7 +64,7 @@ const UDP: &[Row] = &[
     (2727, 2727, P::Mgcp),
     (2944, 2944, P::Megaco),
     (3222, 3222, P::Glbp),
-    (3386, 3386, P::Gtp),
+    (3386, 3386, P::Gtpprime),
     (3389, 3389, P::Rdpudp),
     (3455, 3455, P::Rsvp),
     (3478, 3478, P::Stun),
@@ -212,7 +212,7 @@ const TCP: &[Row] = &[
     (3249, 3252, P::Tls),
     (3268, 3268, P::Ldap),
     (3306, 3306, P::Mysql),
-    (3386, 3386, P::Gtp),
+    (3386, 3386, P::Gtpprime),
     (3389, 3389, P::Tpkt),
     (3478, 3478, P::Stun),
     (3496, 3496, P::Tls),
@@ -331,7 +331,7 @@ fn accepts(protocol: Protocol, content: Span<'_>) -> bool {
     match protocol {
         P::Dns => content.bytes.len() >= DNS_BYTES_MIN,
         P::Ayiya => first.is_some_and(|byte| byte >> 4 <= 8),
-        P::Stun => is_stun(content),
+        P::Stun => is_stun(content) || is_relayed(content),
         P::Ssdp => is_text(content),
         P::Wg => is_wireguard(content),
         _ => true,
@@ -385,6 +385,12 @@ fn is_quic(content: Span<'_>) -> bool {
 fn is_stun(content: Span<'_>) -> bool {
     const COOKIE: u32 = 0x2112_a442;
     content.u32(4) == Some(COOKIE) && content.u8(0).is_some_and(|first| first < 0x40) && content.wire >= 20
+}
+
+/// RFC 8656: data in a numbered channel of a relay, with its length.
+fn is_relayed(content: Span<'_>) -> bool {
+    let fits = content.u16(2).is_some_and(|length| usize::from(length) + 4 <= content.wire);
+    content.u16(0).is_some_and(|channel| (0x4000..0x5000).contains(&channel)) && fits
 }
 
 /// A record of DTLS 1.0 or 1.2 within the datagram.

@@ -25,7 +25,7 @@ protocols! {
     Sctp = "sctp", Dccp = "dccp", Gre = "gre", Esp = "esp", Ah = "ah", Ipcomp = "ipcomp", Etherip = "etherip", Pim = "pim",
     Vrrp = "vrrp", Carp = "carp", Ospf = "ospf", Eigrp = "eigrp", Rsvp = "rsvp", Hip = "hip", L2tp = "l2tp", Pgm = "pgm", Egp = "egp",
     Igrp = "igrp", Nhrp = "nhrp", Mipv6 = "mipv6", Shim6 = "shim6", Udpencap = "udpencap", Vxlan = "vxlan", VxlanGpe = "vxlan_gpe",
-    Geneve = "geneve", Gtp = "gtp", Gtpv2 = "gtpv2", Teredo = "teredo", Capwap = "capwap",
+    Geneve = "geneve", Gtp = "gtp", Gtpv2 = "gtpv2", Gtpprime = "gtpprime", Teredo = "teredo", Capwap = "capwap",
     CapwapData = "capwap.data", Lisp = "lisp", LispData = "lisp-data", Ayiya = "ayiya", Nsh = "nsh", Erspan = "erspan", Wccp = "wccp",
     Tzsp = "tzsp", Batadv = "batadv", Wg = "wg", Openvpn = "openvpn", Isakmp = "isakmp", Lwapp = "lwapp", Amt = "amt", Stp = "stp",
     Cdp = "cdp", Udld = "udld", Vtp = "vtp", Dtp = "dtp", Lldp = "lldp", Slow = "slow", Lacp = "lacp", Eapol = "eapol", Ipx = "ipx",
@@ -53,7 +53,7 @@ protocols! {
     AutoRp = "auto_rp", Lwres = "lwres", Couchbase = "couchbase", Msrp = "msrp", Xot = "xot", Winsrepl = "winsrepl", Wow = "wow",
     Smb2 = "smb2", Usb = "usb", Wpan = "wpan", Can = "can", Netlink = "netlink", Bluetooth = "bluetooth",
     HciH4 = "hci_h4", Btle = "btle", Docsis = "docsis", UserDlt = "user_dlt", Mstp = "mstp", Ipfc = "ipfc", Ap1394 = "ap1394",
-    Netanalyzer = "netanalyzer", Distcc = "distcc", Openflow = "openflow", Ndmp = "ndmp", Nbd = "nbd", Iscsi = "iscsi",
+    Netanalyzer = "netanalyzer", Clip = "clip", Distcc = "distcc", Openflow = "openflow", Ndmp = "ndmp", Nbd = "nbd", Iscsi = "iscsi",
 }
 
 const WORDS: usize = 5;

@@ -54,6 +54,11 @@ fn what_is_in_a_tunnel_is_found() {
         (17, udp((9, 3544), &[&[0; 8][..], &ipv6(59, b"")].concat()), "eth ip ipv6 teredo udp"),
         (17, udp((9, 1701), &[&[0, 2, 0, 1, 0, 1, 0xff, 3, 0, 0x21][..], &inner].concat()), "eth ip l2tp ppp udp"),
         (97, [&[0x30, 0][..], &frame].concat(), "eth etherip ip udp"),
+        (103, [&[0x21, 0, 0, 0, 0, 0, 0, 0][..], &inner].concat(), "eth ip pim udp"),
+        (103, [&[0x21, 0, 0, 0, 0x40, 0, 0, 0][..], &inner].concat(), "eth ip pim"),
+        (17, udp((9, 3386), &[0x0e, 1, 0, 0, 0, 5]), "eth gtpprime ip udp"),
+        (17, udp((9, 3478), &[0x40, 0, 0, 2, 7, 7]), "eth ip stun udp"),
+        (17, udp((9, 5247), &[&[0, 0x10, 3, 0, 0, 0, 0, 0][..], &[8; 30]].concat()), "capwap.data eth ip udp wlan"),
     ];
 
     for (protocol, content, want) in cases {
@@ -69,6 +74,10 @@ fn tags_labels_and_sessions_are_passed() {
     assert_eq!(names(1, &ethernet(0x8100, &tagged(0x8100, &tagged(0x0800, &inner)))), "eth ip udp vlan");
     assert_eq!(names(1, &ethernet(0x88a8, &tagged(0x8100, &tagged(0x0800, &inner)))), "eth ieee8021ad ip udp vlan");
     assert_eq!(names(1, &ethernet(0x8847, &[&[0, 1, 0, 64, 0, 1, 1, 64][..], &inner].concat())), "eth ip mpls udp");
+    let protected = |tag: &[u8]| ethernet(0x88e5, &[tag, &[8, 0], &inner, &[7; 16]].concat());
+    assert_eq!(names(1, &protected(&[0, 0, 0, 0, 0, 1])), "eth ip macsec udp");
+    assert_eq!(names(1, &protected(&[0x20, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0, 1])), "eth ip macsec udp");
+    assert_eq!(names(1, &protected(&[0x0c, 0, 0, 0, 0, 1])), "eth macsec");
     let session = [&[0x11, 0, 0, 1, 0, 32, 0, 0x21][..], &inner].concat();
     assert_eq!(names(1, &ethernet(0x8864, &session)), "eth ip ppp pppoes udp");
 }
@@ -83,6 +92,13 @@ fn links_that_are_not_looked_into_are_named_and_wrapped_ones_are_opened() {
     let inner = ipv4(17, &udp((40_000, 40_001), b"x"));
     assert_eq!(names(138, &[&[0; 16][..], &[8, 0], &inner].concat()), "ap1394 ip udp");
     assert_eq!(names(122, &[&[0; 16][..], &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &inner].concat()), "ip ipfc llc udp");
+    assert_eq!(names(100, &[&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &inner].concat()), "ip llc udp");
+    assert_eq!(names(106, &inner), "clip ip udp");
+    let bridged = [&[0x18, 0x41, 3, 0, 0x80, 0, 0x80, 0xc2, 0, 7][..], &ethernet(0x0800, &inner)].concat();
+    assert_eq!(names(107, &bridged), "eth fr ip udp");
+    let apple = |link: u32| [12_u32, 1, link].map(u32::to_le_bytes).concat();
+    assert_eq!(names(258, &[apple(1), ethernet(0x0800, &inner)].concat()), "eth ip pktap udp");
+    assert_eq!(names(258, &[apple(258), apple(258)].concat()), "pktap");
     assert_eq!(names(240, &[&[0; 4][..], &ethernet(0x0800, &inner), &[0; 4]].concat()), "eth ip netanalyzer udp");
 }
 
@@ -112,6 +128,26 @@ fn a_later_fragment_and_a_quoted_packet_have_no_ports() {
     assert_eq!(names(1, &ethernet(0x86dd, &ipv6(44, &[&[17, 0, 0, 8, 0, 0, 0, 1][..], &[0; 8]].concat()))), "eth ipv6");
 }
 
+/// Where a header is cut off, it counts from as many bytes on as Wireshark asks for.
+#[test]
+fn what_is_left_of_a_header_is_one_or_none() {
+    let whole = |kind, content: &[u8]| [ethernet(kind, content), vec![0; 40]].concat();
+    let cut = |frame: &[u8], content: usize| names(1, &frame[..content]);
+    let cases = [
+        (whole(0x0806, &[0, 1]), 14, 2, "arp eth", "eth"),
+        (whole(0x8847, &[0, 1, 1, 64]), 14, 4, "eth mpls", "eth"),
+        (whole(0x8864, &[0x11, 0, 0, 1, 0, 9]), 14, 6, "eth pppoes", "eth"),
+        (whole(0x0800, &ipv4(47, &[0; 40])), 34, 4, "eth gre ip", "eth ip"),
+        (whole(0x0800, &ipv4(1, &[8; 40])), 34, 6, "eth icmp ip", "eth ip"),
+        (whole(0x0800, &ipv4(132, &[0; 40])), 34, 12, "eth ip sctp", "eth ip"),
+    ];
+
+    for (frame, before, needed, there, not) in cases {
+        assert_eq!((cut(&frame, before + needed).as_str(), cut(&frame, before + needed - 1).as_str()), (there, not));
+    }
+    assert_eq!((names(101, &[0x45; 7]), names(101, &[0x75; 30])), ("raw".to_owned(), "raw".to_owned()));
+}
+
 #[test]
 fn padding_is_no_content() {
     let mut frame = ethernet(0x0800, &ipv4(6, &[0, 80, 0x9c, 0x40, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0]));
@@ -133,8 +169,10 @@ fn a_packet_in_a_packet_in_a_packet_ends() {
     assert_eq!(names(101, &packet), "ip raw");
 }
 
-const LINKS: [u32; 29] =
-    [0, 1, 6, 9, 10, 11, 12, 50, 51, 101, 104, 105, 107, 108, 109, 113, 117, 119, 122, 127, 138, 163, 166, 192, 226, 228, 239, 240, 276];
+const LINKS: [u32; 32] = [
+    0, 1, 6, 9, 10, 11, 12, 50, 51, 100, 101, 104, 105, 106, 107, 108, 109, 113, 117, 119, 122, 127, 138, 163, 166, 192, 226, 228, 239,
+    240, 258, 276,
+];
 
 proptest! {
     #[test]

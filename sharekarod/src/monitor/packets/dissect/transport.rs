@@ -2,6 +2,9 @@
 
 use super::{Dissection, Layer, Next, names::NameSource, ports, protocol::Protocol, span::Span};
 
+/// Ports, tag, checksum (RFC 9260).
+const SCTP_BYTES_MIN: usize = 12;
+
 pub(super) fn tcp<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
     d.transport = Some(Protocol::Tcp);
     let ports = take_ports(d, span)?;
@@ -39,8 +42,11 @@ pub(super) fn udp<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
 
 /// SCTP, DCCP and UDP-Lite: their ports stand where those of UDP do.
 pub(super) fn with_ports<'p>(d: &mut Dissection<'p>, protocol: Protocol, span: Span<'p>) -> Next<'p> {
-    d.found(protocol);
     d.transport = Some(protocol);
+    // Below the header's size Wireshark takes none for SCTP.
+    if protocol != Protocol::Sctp || span.bytes.len() >= SCTP_BYTES_MIN {
+        d.found(protocol);
+    }
     take_ports(d, span)?;
     d.payload = u32::try_from(span.wire.saturating_sub(12)).unwrap_or(u32::MAX);
     None

@@ -6,7 +6,7 @@ use super::{Dissection, Layer, Next, ethernet, protocol::Protocol, span::Span, t
 pub(super) fn content<'p>(d: &mut Dissection<'p>, protocol: Protocol, rest: Span<'p>) -> Next<'p> {
     use Protocol as P;
     match protocol {
-        P::Gtp => gtp(d, rest),
+        P::Gtp | P::Gtpprime => gtp(d, protocol, rest),
         P::VxlanGpe => {
             d.found(P::Vxlan);
             ethernet::by_next_protocol(rest.u8(3)?, rest.skip(8)?)
@@ -33,7 +33,7 @@ fn inside<'p>(d: &mut Dissection<'p>, protocol: Protocol, rest: Span<'p>) -> Nex
         P::LispData => Some((Layer::IpByVersion, rest.skip(8)?)),
         P::Ayiya => ayiya(rest),
         P::Tzsp => tzsp(d, rest),
-        P::CapwapData => capwap(rest),
+        P::CapwapData => capwap(d, rest),
         P::Nbss => smb(d, rest),
         _ => None,
     }
@@ -46,9 +46,9 @@ pub(super) fn gre<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
     const KEY: u16 = 0x2000;
     const SEQUENCE: u16 = 0x1000;
     const ACKNOWLEDGED: u16 = 0x0080;
-    d.found(Protocol::Gre);
     d.transport = Some(Protocol::Gre);
     let (flags, kind) = (span.u16(0)?, span.u16(2)?);
+    d.found(Protocol::Gre);
     let words = [CHECKSUM | ROUTING, KEY, SEQUENCE, ACKNOWLEDGED].iter().filter(|bits| flags & **bits != 0).count();
     let rest = span.skip(4 + words * 4)?;
     if flags & ROUTING != 0 || rest.wire == 0 {
@@ -101,12 +101,12 @@ fn teredo(mut rest: Span<'_>) -> Next<'_> {
 }
 
 /// GTP of 3GPP TS 29.060 and 29.281; only what the user sends is a packet, the rest is control.
-fn gtp<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
+fn gtp<'p>(d: &mut Dissection<'p>, protocol: Protocol, rest: Span<'p>) -> Next<'p> {
     const USER: u8 = 0xff;
     const NOT_PRIME: u8 = 0x10;
     let (first, kind) = (rest.u8(0)?, rest.u8(1)?);
     let second_version = first >> 5 == 2;
-    d.found(if second_version { Protocol::Gtpv2 } else { Protocol::Gtp });
+    d.found(if second_version { Protocol::Gtpv2 } else { protocol });
     if kind != USER || second_version || first & NOT_PRIME == 0 {
         return None;
     }
@@ -141,6 +141,9 @@ fn l2tp(rest: Span<'_>) -> Next<'_> {
     const OFFSET: u16 = 0x0200;
     let flags = rest.u16(0)?;
     if flags & CONTROL != 0 || flags & 15 != 2 {
+        return None;
+    }
+    if flags & LENGTH != 0 && rest.u16(2)? == 0 {
         return None;
     }
     let mut at = 6;
@@ -184,14 +187,18 @@ fn tzsp<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
     }
 }
 
-/// RFC 5415: a whole frame of Ethernet; those of 802.11 and fragments are left alone.
-fn capwap(rest: Span<'_>) -> Next<'_> {
+/// RFC 5415: a whole frame of Ethernet, or one of 802.11, into which is not looked: each maker orders its first bytes in
+/// his own way. Fragments are left alone.
+fn capwap<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
     const NATIVE: u8 = 1;
     const FRAGMENT: u8 = 0x80;
-    let (preamble, second, flags, more) = (rest.u8(0)?, rest.u8(1)?, rest.u8(2)?, rest.u8(3)?);
-    let header = usize::from(second >> 3) * 4;
-    let _ = flags;
-    if preamble != 0 || more & FRAGMENT != 0 || second & NATIVE != 0 {
+    let (preamble, length, binding, flags) = (rest.u8(0)?, rest.u8(1)?, rest.u8(2)?, rest.u8(3)?);
+    let header = usize::from(length >> 3) * 4;
+    if preamble != 0 || flags & FRAGMENT != 0 {
+        return None;
+    }
+    if binding & NATIVE != 0 {
+        d.found(Protocol::Wlan);
         return None;
     }
     Some((Layer::Ethernet, rest.skip(header)?))
