@@ -12,6 +12,13 @@ const V6: u16 = 0x86dd;
 const TAGS: [u16; 2] = [0x8100, 0x88a8];
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+const ICMP_V6: u8 = 58;
+/// A neighbour advertisement, its flag for "forget what you knew", its option with the hardware address; and how many hops
+/// everything of neighbour discovery is sent with (RFC 4861).
+const ADVERTISEMENT: u8 = 136;
+const OVERRIDE: u8 = 0x20;
+const TARGET: u8 = 2;
+const HOPS: u8 = 255;
 const SYN: u8 = 0x02;
 const ACK: u8 = 0x10;
 const DHCP_SERVER: u16 = 67;
@@ -39,7 +46,7 @@ pub fn packet(kind: u16, from: Mac, rest: &[u8], ours: impl Fn(IpAddr) -> bool) 
     match kind {
         ARP => claim(rest),
         V4 => version_4(rest, from, ours),
-        V6 => version_6(rest, ours),
+        V6 => version_6(rest, from, ours),
         _ => None,
     }
 }
@@ -57,7 +64,7 @@ fn claim(arp: &[u8]) -> Option<Event> {
     }
     let (mac, address) = (Mac::from_slice(arp.get(8..14)?)?, v4_at(arp, 14)?);
     // Who only asks whether an address is free has none yet (RFC 5227).
-    (mac.is_single() && !address.is_unspecified()).then_some(Event::Claim(address, mac))
+    (mac.is_single() && !address.is_unspecified()).then_some(Event::Claim(address.into(), mac))
 }
 
 fn version_4(ip: &[u8], from: Mac, ours: impl Fn(IpAddr) -> bool) -> Option<Event> {
@@ -71,10 +78,30 @@ fn version_4(ip: &[u8], from: Mac, ours: impl Fn(IpAddr) -> bool) -> Option<Even
     }
 }
 
-fn version_6(ip: &[u8], ours: impl Fn(IpAddr) -> bool) -> Option<Event> {
-    let address = |at: usize| ip.get(at..)?.first_chunk::<16>().map(|bytes| IpAddr::V6(Ipv6Addr::from(*bytes)));
-    (*ip.get(6)? == TCP).then_some(())?;
-    tried(ip.get(40..)?, address(8)?, address(24)?, ours)
+fn version_6(ip: &[u8], from: Mac, ours: impl Fn(IpAddr) -> bool) -> Option<Event> {
+    let content = ip.get(40..)?;
+    match *ip.get(6)? {
+        TCP => tried(content, v6_at(ip, 8)?.into(), v6_at(ip, 24)?.into(), ours),
+        // With fewer hops left it came from another link, where nobody can know.
+        ICMP_V6 if *ip.get(7)? == HOPS => advertised(content, from),
+        _ => None,
+    }
+}
+
+/// A neighbour advertisement (RFC 4861, 4.4): whose address is whose. Who only answers for others leaves what is known alone.
+fn advertised(icmp: &[u8], from: Mac) -> Option<Event> {
+    let (kind, flags, address) = (*icmp.first()?, *icmp.get(4)?, v6_at(icmp, 8)?);
+    let mut options = icmp.get(24..)?;
+    let mut mac = from;
+    while let [kind, length @ 1..=u8::MAX, ..] = options {
+        let (option, rest) = options.split_at_checked(usize::from(*length) * 8)?;
+        if *kind == TARGET {
+            mac = Mac::from_slice(option.get(2..8)?)?;
+        }
+        options = rest;
+    }
+    let sensible = mac.is_single() && !address.is_unspecified() && !address.is_multicast();
+    (kind == ADVERTISEMENT && flags & OVERRIDE != 0 && sensible).then_some(Event::Claim(address.into(), mac))
 }
 
 /// The first segment of a connection.
@@ -109,6 +136,10 @@ fn dhcp(bootp: &[u8], from: Mac) -> Option<Event> {
 
 fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     bytes.get(at..)?.first_chunk().copied().map(u16::from_be_bytes)
+}
+
+fn v6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
+    bytes.get(at..)?.first_chunk::<16>().map(|bytes| Ipv6Addr::from(*bytes))
 }
 
 fn v4_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
@@ -149,8 +180,11 @@ mod tests {
         let arp = |sender: [u8; 4]| [&[0, 1, 8, 0, 6, 4, 0, 2][..], &MALLORY.0, &sender, &[0; 6], &[10, 0, 0, 1]].concat();
         let tcp = |flags| ipv4(TCP, &[0x9c, 0x40, 0, 22, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0, 0]);
 
-        assert_eq!(said(&frame(ARP, &arp([10, 0, 0, 9]))), Some(Event::Claim(V4_MALLORY, MALLORY)));
-        assert_eq!(said(&frame(0x8100, &[&[0, 7, 8, 6][..], &arp([10, 0, 0, 9])].concat())), Some(Event::Claim(V4_MALLORY, MALLORY)));
+        assert_eq!(said(&frame(ARP, &arp([10, 0, 0, 9]))), Some(Event::Claim(V4_MALLORY.into(), MALLORY)));
+        assert_eq!(
+            said(&frame(0x8100, &[&[0, 7, 8, 6][..], &arp([10, 0, 0, 9])].concat())),
+            Some(Event::Claim(V4_MALLORY.into(), MALLORY))
+        );
         assert_eq!(said(&frame(ARP, &arp([0; 4]))), None);
         assert_eq!(said(&dhcp_reply(OFFER)), Some(Event::DhcpServer(V4_MALLORY.into(), MALLORY)));
         assert_eq!(said(&dhcp_reply(6)), None);
@@ -159,10 +193,33 @@ mod tests {
         assert!(is_broadcast(&tcp(SYN)));
     }
 
+    const V6_MALLORY: Ipv6Addr = Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 9);
+
+    /// An advertisement that this address is at `MALLORY`, as the option tells.
+    fn advertisement(hops: u8, flags: u8, address: Ipv6Addr, option: &[u8]) -> Vec<u8> {
+        let icmp = [&[ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0][..], &address.octets(), option].concat();
+        let head = [0x60, 0, 0, 0, 0, u8::try_from(icmp.len()).unwrap(), ICMP_V6, hops];
+        frame(V6, &[&head[..], &V6_MALLORY.octets(), &[0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], &icmp].concat())
+    }
+
+    #[test]
+    fn an_advertisement_claims_an_address_of_ipv6() {
+        let option = [&[TARGET, 1][..], &[2, 0, 0, 0, 0, 7]].concat();
+        let claim = |mac| Some(Event::Claim(V6_MALLORY.into(), mac));
+
+        assert_eq!(said(&advertisement(HOPS, OVERRIDE, V6_MALLORY, &option)), claim(Mac([2, 0, 0, 0, 0, 7])));
+        assert_eq!(said(&advertisement(HOPS, OVERRIDE, V6_MALLORY, &[])), claim(MALLORY));
+        // From another link, for somebody else, of nobody, and one that is cut off.
+        assert_eq!(said(&advertisement(64, OVERRIDE, V6_MALLORY, &option)), None);
+        assert_eq!(said(&advertisement(HOPS, 0x40, V6_MALLORY, &option)), None);
+        assert_eq!(said(&advertisement(HOPS, OVERRIDE, Ipv6Addr::UNSPECIFIED, &option)), None);
+        assert_eq!(said(&advertisement(HOPS, OVERRIDE, V6_MALLORY, &[TARGET, 9, 0])), None);
+    }
+
     proptest! {
         #[test]
-        fn no_frame_panics(at in 0_usize..330, value: u8, cut in 0_usize..330) {
-            let mut frame = dhcp_reply(CONFIRMED);
+        fn no_frame_panics(claims: bool, at in 0_usize..330, value: u8, cut in 0_usize..330) {
+            let mut frame = if claims { advertisement(HOPS, OVERRIDE, V6_MALLORY, &[TARGET, 1, 2, 0, 0, 0, 0, 7]) } else { dhcp_reply(CONFIRMED) };
             if let Some(byte) = frame.get_mut(at) {
                 *byte = value;
             }

@@ -44,7 +44,7 @@ pub(super) struct Heard {
     traffic: TrafficDetector,
     incidents: Incidents,
     air: Air,
-    claims: BTreeMap<Ipv4Addr, Mac>,
+    claims: BTreeMap<IpAddr, Mac>,
     gateway: Option<Mac>,
     /// The second that is heard now, and what came in it.
     second: Option<i64>,
@@ -148,8 +148,8 @@ impl Heard {
     /// Who takes packets to public addresses, and has said which address it has itself.
     fn find_gateway(&mut self, frame: &[u8], at: Timestamp) {
         let Some(carrier) = carrier(frame).filter(|_| self.gateway.is_none()) else { return };
-        if let Some((address, mac)) = self.claims.iter().find(|(_, mac)| **mac == carrier) {
-            let (address, mac) = (IpAddr::V4(*address), *mac);
+        let own = self.claims.iter().find(|(address, mac)| address.is_ipv4() && **mac == carrier);
+        if let Some((address, mac)) = own.map(|(address, mac)| (*address, *mac)) {
             self.gateway = Some(mac);
             self.judge(&Event::Gateway(address), at);
             self.judge(&Event::Neighbour(address, mac), at);

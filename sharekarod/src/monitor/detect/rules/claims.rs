@@ -33,7 +33,7 @@ impl Claims {
                 self.ours.clear();
                 None
             }
-            Event::Claim(address, mac) => self.claimed((*address).into(), *mac, now),
+            Event::Claim(address, mac) => self.claimed(*address, *mac, now),
             Event::DhcpServer(server, mac) => dhcp(profiles, *server, *mac, now),
             Event::NameServers(servers) => dns(profiles, servers, now),
             _ => None,
@@ -108,10 +108,13 @@ mod tests {
 
     #[test]
     fn our_address_at_another_machine_is_a_conflict() {
-        let found = kinds(&mut settled(), [(9_000, Event::Claim(v4(5), mac(6)))]);
+        let found = kinds(&mut settled(), [(9_000, Event::Claim(ip(5), mac(6)))]);
 
         assert_eq!(found, [(AnomalyKind::AddressConflict, Severity::High)]);
-        assert_eq!(kinds(&mut settled(), [(9_000, Event::Claim(v4(5), mac(5))), (9_001, Event::Claim(v4(0), mac(6)))]), []);
+        assert_eq!(
+            kinds(&mut settled(), [(9_000, Event::Claim(ip(5), mac(5))), (9_001, Event::Claim(Ipv4Addr::UNSPECIFIED.into(), mac(6)))]),
+            []
+        );
     }
 
     #[test]

@@ -12,9 +12,7 @@ pub(super) fn judge(profiles: &mut Profiles, event: &Event, now: Timestamp) -> O
         return None;
     }
     let (address, mac) = match event {
-        Event::Neighbour(address, mac) => (address.to_string(), *mac),
-        Event::Claim(address, mac) => (address.to_string(), *mac),
-        Event::DhcpServer(address, mac) => (address.to_string(), *mac),
+        Event::Neighbour(address, mac) | Event::Claim(address, mac) | Event::DhcpServer(address, mac) => (address.to_string(), *mac),
         Event::OurAddress(_, mac) => {
             profiles.here(now).meet(*mac, now);
             return None;

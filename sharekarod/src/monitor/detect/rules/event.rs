@@ -1,10 +1,7 @@
 //! What the sources notice on Wi-Fi and LAN: facts with values, already parsed. Names stem from strangers: `Name` is
 //! shortened and cleaned where it enters.
 
-use std::{
-    net::{IpAddr, Ipv4Addr},
-    time::Duration,
-};
+use std::{net::IpAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -122,8 +119,8 @@ pub enum Event {
     Gateway(IpAddr),
     /// Somebody's address belongs to this hardware address, as the kernel believes.
     Neighbour(IpAddr, Mac),
-    /// An ARP packet said so.
-    Claim(Ipv4Addr, Mac),
+    /// Somebody said so: by ARP, or by a neighbour advertisement.
+    Claim(IpAddr, Mac),
     /// A DHCP server offered or confirmed an address.
     DhcpServer(IpAddr, Mac),
     /// The name servers in use.

@@ -18,8 +18,7 @@ pub(super) struct Gateway {
 impl Gateway {
     pub(super) fn push(&mut self, profiles: &mut Profiles, event: &Event, now: Timestamp) -> Vec<Finding> {
         let (address, mac) = match event {
-            Event::Neighbour(address, mac) => (*address, *mac),
-            Event::Claim(address, mac) => ((*address).into(), *mac),
+            Event::Neighbour(address, mac) | Event::Claim(address, mac) => (*address, *mac),
             Event::LinkUp | Event::Gateway(_) => {
                 self.last = None;
                 return Vec::new();
@@ -87,7 +86,7 @@ mod tests {
         let found = kinds(&mut settled(), [(9_000, Event::Neighbour(GATEWAY, mac(2)))]);
         assert_eq!(found, [(AnomalyKind::GatewayChanged, Severity::Critical)]);
 
-        let found = kinds(&mut settled(), [(9_000, Event::Claim(V4, mac(2)))]);
+        let found = kinds(&mut settled(), [(9_000, Event::Claim(GATEWAY, mac(2)))]);
         assert_eq!(found, [(AnomalyKind::GatewayChanged, Severity::Critical)]);
     }
 

@@ -1,5 +1,6 @@
 //! The few packets that the rules on a LAN want, as a program for the kernel: everything else costs an idle machine
-//! nothing. ARP, broadcasts, answers of DHCP servers, and first segments of TCP connections; nothing that goes out.
+//! nothing. ARP and neighbour advertisements, broadcasts, answers of DHCP servers, and first segments of TCP connections;
+//! nothing that goes out.
 
 use super::{
     ARP, V4, V6,
@@ -16,6 +17,8 @@ const OUTGOING: u32 = 4;
 const TCP: u32 = 6;
 const UDP: u32 = 17;
 const DHCP_SERVER: u32 = 67;
+const ICMP_V6: u32 = 58;
+const ADVERTISEMENT: u32 = 136;
 const FLAGS: u32 = 13;
 const SYN: u32 = 0x02;
 const SYN_ACK: u32 = 0x12;
@@ -27,7 +30,8 @@ const V6_CONTENT: u32 = IP + 40;
 pub fn notable(snap: u32) -> Option<KernelFilter> {
     let mut program = Program::default();
     let (keep, drop) = (program.label(), program.label());
-    let (four, six, tcp, udp, six_tcp) = (program.label(), program.label(), program.label(), program.label(), program.label());
+    let (four, tcp, udp) = (program.label(), program.label(), program.label());
+    let (six, six_tcp, six_icmp) = (program.label(), program.label(), program.label());
     program.load(LOAD_WORD, PACKET_TYPE);
     program.branch(JUMP_EQUAL, OUTGOING, Some(drop), None);
     program.branch(JUMP_EQUAL, BROADCAST, Some(keep), None);
@@ -53,7 +57,11 @@ pub fn notable(snap: u32) -> Option<KernelFilter> {
 
     program.place(six);
     program.load(LOAD_BYTE, IP + 6);
+    program.branch(JUMP_EQUAL, ICMP_V6, Some(six_icmp), None);
     program.branch(JUMP_EQUAL, TCP, Some(six_tcp), Some(drop));
+    program.place(six_icmp);
+    program.load(LOAD_BYTE, V6_CONTENT);
+    program.branch(JUMP_EQUAL, ADVERTISEMENT, Some(keep), Some(drop));
     program.place(six_tcp);
     program.load(LOAD_BYTE, V6_CONTENT + FLAGS);
     program.load(AND, SYN_ACK);
