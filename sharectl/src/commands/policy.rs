@@ -26,7 +26,7 @@ use crate::{
     ending::End,
     print::{
         Screen,
-        quantity::{rate, size, when},
+        quantity::{moment, rate, size, when},
         table,
     },
 };
@@ -321,7 +321,7 @@ async fn watch(count: u64, client: &Client, screen: &Screen) -> Result<(), End> 
 
 /// `2026-11-21 14:05:09 bob (k:abcdefgh): decline by programs, t8 setup.exe`.
 pub(super) fn line(it: &Decision) -> String {
-    let at = it.at.to_zoned(TimeZone::system()).strftime("%Y-%m-%d %H:%M:%S").to_string();
+    let at = moment(it.at, &TimeZone::system());
     let transfer = it.transfer.map(|id| format!(", {id}")).unwrap_or_default();
     let note = if it.note.is_empty() { String::new() } else { format!(": {}", Shown(&it.note)) };
     format!("{at} {} (k:{}): {} by {}{transfer}{note}", Shown(&it.peer), Shown(&it.key), Shown(&it.action), Shown(&it.rule))

@@ -1,10 +1,13 @@
 //! Anomalies as people read them.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 use sharekaro_proto::{control::net::Anomaly, nouns::text::Shown};
 
-use super::{quantity::when, table};
+use super::{
+    quantity::{moment, when},
+    table,
+};
 
 /// One, in a line.
 pub(crate) fn line(anomaly: &Anomaly) -> String {
@@ -27,13 +30,14 @@ pub(crate) fn list(anomalies: &[Anomaly], now: Timestamp) -> String {
 
 /// Everything about one.
 pub(crate) fn card(anomaly: &Anomaly) -> String {
+    let clock = |time| moment(time, &TimeZone::system());
     let rows = [
         ("id", anomaly.id.clone()),
         ("kind", word(&anomaly.kind)),
         ("severity", word(&anomaly.severity)),
         ("interface", anomaly.interface.clone()),
-        ("began", format!("{:.0}", anomaly.at)),
-        ("last seen", format!("{:.0}", anomaly.until)),
+        ("began", clock(anomaly.at)),
+        ("last seen", clock(anomaly.until)),
         ("normal", if anomaly.acknowledged { "yes, somebody said so" } else { "no" }.to_owned()),
         ("what", anomaly.explanation.clone()),
     ];

@@ -1,6 +1,6 @@
 //! Sizes, rates and times as people say them.
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 
 /// `0 B`, `999 B`, `1.5 KiB`, `12.0 MiB`.
 pub(crate) fn size(bytes: u64) -> String {
@@ -46,6 +46,11 @@ pub(crate) fn when(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// `2026-11-21 14:05:09`: a time as clocks there show it.
+pub(crate) fn moment(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%F %T").to_string()
+}
+
 fn rough(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -88,6 +93,7 @@ mod tests {
         assert_eq!(when(at(-300), now), "5 min ago");
         assert_eq!(when(at(7_200), now), "in 2 h");
         assert!(when(Timestamp::MIN, Timestamp::MAX).ends_with(" d ago"));
+        assert_eq!(moment(now, &TimeZone::fixed(jiff::tz::offset(2))), "1970-01-12 15:46:40");
         assert_eq!(span(59), "59 s");
         assert_eq!(span(7_500), "2 h 5 min");
     }

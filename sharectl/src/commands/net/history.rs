@@ -19,7 +19,7 @@ use crate::{
     ending::End,
     print::{
         Screen,
-        quantity::{rate, size, span},
+        quantity::{moment, rate, size, span},
         sparkline::sparkline,
         table,
     },
@@ -81,7 +81,7 @@ fn row(steps: &[HistorySample], zone: &TimeZone) -> [String; 5] {
         gap: false,
     };
     let each = |bytes: u64| rate(a_second(bytes, &whole(bytes)));
-    let until = steps.last().map_or(Timestamp::UNIX_EPOCH, |step| step.at).to_zoned(zone.clone()).strftime("%F %T").to_string();
+    let until = moment(steps.last().map_or(Timestamp::UNIX_EPOCH, |step| step.at), zone);
     let gap = if steps.iter().any(|step| step.gap) { "with a gap" } else { "" };
     let (sent, received) = (sum(|step| step.bytes_sent), sum(|step| step.bytes_received));
     let packets = sum(|step| step.packets_sent.saturating_add(step.packets_received));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::{Timestamp, tz::TimeZone};
 use sharekaro_proto::{
     client::Client,
     control::{
@@ -95,9 +96,15 @@ fn summary(it: &PacketsBody) -> String {
         text += &format!(", {}", rate(speed as u64));
     }
     if let (Some(from), Some(to)) = (it.started_at, it.ended_at) {
-        text += &format!("\nfrom {from:.3} to {to:.3}");
+        let zone = TimeZone::system();
+        text += &format!("\nfrom {} to {}", precisely(from, &zone), precisely(to, &zone));
     }
     text
+}
+
+/// Packets come many a second.
+fn precisely(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%F %T%.3f").to_string()
 }
 
 fn flow(it: &Flow) -> [String; 5] {

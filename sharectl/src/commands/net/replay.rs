@@ -3,6 +3,7 @@
 use std::{fmt::Write as _, path::PathBuf};
 
 use clap::Args;
+use jiff::tz::TimeZone;
 use sharekaro_proto::{
     client::Client,
     control::{
@@ -14,7 +15,7 @@ use sharekaro_proto::{
 use super::{absolute, ask_patiently};
 use crate::{
     ending::End,
-    print::{Screen, anomaly::word, table},
+    print::{Screen, anomaly::word, quantity::moment, table},
 };
 
 #[derive(Args, Debug)]
@@ -54,8 +55,9 @@ fn shown(findings: &[Finding]) -> String {
     if findings.is_empty() {
         return "Nothing out of the ordinary.".to_owned();
     }
+    let zone = TimeZone::system();
     let row = |it: &Finding| {
-        let (at, until) = (format!("{:.0}", it.at), format!("{:.0}", it.until));
+        let (at, until) = (moment(it.at, &zone), moment(it.until, &zone));
         [at, until, word(&it.severity), word(&it.kind), it.explanation.clone()]
     };
     table::table(["FROM", "UNTIL", "SEVERITY", "KIND", "WHAT"], findings.iter().map(row))
