@@ -23,6 +23,7 @@ pub mod watchers;
 pub mod words;
 
 use std::{
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt, PermissionsExt},
     path::Path,
     sync::Arc,
@@ -40,7 +41,7 @@ use crate::{
     identity::Identity,
     lock::Lock,
     monitor::{Monitor, Notice},
-    net::{Carried, Endpoint},
+    net::{Carried, Endpoint, Totals},
     store::Store,
 };
 
@@ -123,9 +124,10 @@ fn start_monitor(engine: &Engine, carried: Arc<Carried>, tasks: &TaskTracker, sh
         return None;
     }
     let settings = monitor::Config { warm_up: config.net_warmup };
-    let carried = move || {
-        let ((bytes_sent, packets_sent), (bytes_received, packets_received)) = (carried.sent(), carried.received());
-        Counters { bytes_sent, bytes_received, packets_sent, packets_received, ..Counters::default() }
+    let carried = move |over: &[IpAddr]| {
+        let Totals { sent, received } = carried.over(over);
+        let (bytes_sent, packets_sent) = (sent.bytes, sent.packets);
+        Counters { bytes_sent, bytes_received: received.bytes, packets_sent, packets_received: received.packets, ..Counters::default() }
     };
     match monitor::start(settings, Box::new(carried), &config.state_dir.join("monitor.db"), shutdown.clone()) {
         Ok((monitor, notices, work)) => {

@@ -202,18 +202,56 @@ fn files_of_ours_are_no_anomaly_and_as_much_of_somebody_else_is() -> Result<()> 
         }
 
         // The same amount from a program that nobody knows.
-        let (to, bytes) = (bob.cable().address(), vec![7; 1200]);
-        within(alice.cable().namespace(), || {
-            let socket = UdpSocket::bind("0.0.0.0:0")?;
-            let began = Instant::now();
-            for number in 0..40_000_u32 {
-                let _ = socket.send_to(&bytes, (&*to, 9));
-                std::thread::sleep(Duration::from_micros(u64::from(number) * 150).saturating_sub(began.elapsed()));
-            }
-            Ok(())
-        })?;
+        pour(alice, &bob.cable().address(), 8_000_000)?;
         until("somebody else's traffic is named", SOON, || Ok(traffic(alice)?.pop()))?;
         Ok(())
+    })
+}
+
+/// Datagrams to nobody for six seconds, so many bytes in each.
+fn pour(from: &Host, to: &str, bytes_a_second: u64) -> Result<()> {
+    const DATAGRAM: [u8; 1200] = [7; 1200];
+    let apart = Duration::from_secs(1).mul_f64(DATAGRAM.len() as f64 / bytes_a_second as f64);
+    within(from.cable().namespace(), || {
+        let (socket, began) = (UdpSocket::bind("0.0.0.0:0")?, Instant::now());
+        let mut due = Duration::ZERO;
+        while due < Duration::from_secs(6) {
+            let _ = socket.send_to(&DATAGRAM, (to, 9));
+            due += apart;
+            std::thread::sleep(due.saturating_sub(began.elapsed()));
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn files_of_ours_on_another_interface_hide_nobody_on_the_watched_one() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        // A cable of their own between the two, and none over the switch.
+        let (here, there) = (alice.cable().namespace(), bob.cable().namespace());
+        sh(&["ip", "link", "add", "own0", "netns", here, "type", "veth", "peer", "name", "own0", "netns", there])?;
+        for (namespace, address) in [(here, "10.78.0.1/24"), (there, "10.78.0.2/24")] {
+            sh(&["ip", "-n", namespace, "addr", "add", address, "dev", "own0"])?;
+            sh(&["ip", "-n", namespace, "link", "set", "own0", "up"])?;
+            sh(&[
+                "tc", "-n", namespace, "qdisc", "add", "dev", "own0", "root", "tbf", "rate", "100mbit", "burst", "256k", "latency", "50ms",
+            ])?;
+        }
+        for host in [alice, bob] {
+            host.cable().isolate()?;
+            host.set("SHAREKARO_NET_WARMUP", "20s");
+            host.restart()?;
+        }
+        pair(alice, bob)?;
+        measured(alice, 30)?;
+
+        let path = alice.file("large", 160 * MIB)?;
+        let id = alice.ctl("send --detach bob").arg(&path).ok()?.last()?["id"].as_str().context("no id")?.to_owned();
+        alice.transfer_is(&id, &["active"], 30)?;
+        pour(alice, "10.77.0.1", 4_000_000)?;
+
+        until("somebody else's traffic is named", SOON, || Ok(traffic(alice)?.pop()))?;
+        alice.transfer_is(&id, &["done"], 120).map(drop)
     })
 }
 

@@ -4,6 +4,7 @@
 
 use std::{
     collections::HashMap,
+    net::IpAddr,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -38,8 +39,8 @@ const BEHIND: usize = 256;
 /// Detectors kept for interfaces that were watched once.
 const MOST_DETECTORS: usize = 16;
 
-/// Tells the totals that this daemon itself carried.
-pub type Carried = Box<dyn Fn() -> Counters + Send + Sync>;
+/// Tells the totals that this daemon itself carried over these addresses of ours.
+pub type Carried = Box<dyn Fn(&[IpAddr]) -> Counters + Send + Sync>;
 
 /// What the monitor was told.
 #[derive(Clone, Debug)]
@@ -81,6 +82,8 @@ pub(super) struct State {
     pub(super) watched: Option<Arc<str>>,
     pub(super) steps: Steps,
     own: Own,
+    /// Our addresses on the watched interface.
+    over: Vec<IpAddr>,
     pub(super) detectors: HashMap<Arc<str>, TrafficDetector>,
     pub(super) rules: Rules,
     pub(super) incidents: Incidents,
@@ -92,7 +95,6 @@ pub(super) struct State {
 
 pub(super) struct Shared {
     pub(super) config: Config,
-    /// The totals that this daemon itself carried.
     carried: Carried,
     state: Mutex<State>,
     history: Mutex<History>,
@@ -107,8 +109,9 @@ pub struct Monitor(pub(super) Arc<Shared>);
 /// The handle, what it tells, and its work.
 pub type Started<Work> = (Monitor, mpsc::Receiver<Notice>, Work);
 
-/// Starts the monitor with its file at `store`; `carried` tells at any time what this daemon itself carried: its handle, what it notices, for the one who publishes it, and the work
-/// itself, which ends when `shutdown` is cancelled and all is written.
+/// Starts the monitor with its file at `store`; `carried` tells at any time what this daemon itself carried. What it returns
+/// is its handle, what it notices, for the one who publishes it, and the work itself, which ends when `shutdown` is
+/// cancelled and all is written.
 ///
 /// # Errors
 /// The file cannot be opened or read.
@@ -168,10 +171,16 @@ impl Monitor {
         let mut guard = self.state();
         let state = &mut *guard;
         let mut samples = state.steps.push(&readings, now, ticks);
-        let carried = (self.0.carried)();
         if state.watched != watched {
             state.csv.clear();
             state.watched.clone_from(&watched);
+        }
+        let over = sources.addresses(watched.as_deref());
+        let carried = (self.0.carried)(&over);
+        let elsewhere = state.over != over;
+        if elsewhere {
+            state.own = Own::since(&carried);
+            state.over = over;
         }
         if let Some(interface) = watched {
             let reading = readings.iter().find(|reading| reading.interface == interface);
@@ -183,8 +192,8 @@ impl Monitor {
             let detector = state.detectors.entry(interface.clone()).or_default();
             let warm_up = self.0.config.warm_up.as_secs_f64();
             let mut findings = Vec::new();
-            for sample in samples.iter_mut().filter(|sample| sample.interface == interface) {
-                // Peers are reached over this interface, or nearly always.
+            // How much of a second was ours in which our addresses changed, nobody knows.
+            for sample in samples.iter_mut().filter(|sample| !elsewhere && sample.interface == interface) {
                 sample.own = state.own.part(&carried, &sample.amounts);
                 findings.extend(detector.push(sample, warm_up));
             }
@@ -290,7 +299,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (store, shutdown) = (folder.path().join("monitor.db"), CancellationToken::new());
         let (monitor, mut told, running) =
-            start(Config::default(), Box::new(Counters::default), &store, shutdown.clone()).expect("started");
+            start(Config::default(), Box::new(|_| Counters::default()), &store, shutdown.clone()).expect("started");
         let running = tokio::spawn(running);
 
         {
@@ -313,7 +322,7 @@ mod tests {
         shutdown.cancel();
         running.await.expect("ended");
 
-        let (again, ..) = start(Config::default(), Box::new(Counters::default), &store, CancellationToken::new()).expect("again");
+        let (again, ..) = start(Config::default(), Box::new(|_| Counters::default()), &store, CancellationToken::new()).expect("again");
         assert!(again.anomaly(&anomaly.id).is_some_and(|kept| kept.acknowledged));
         assert!(again.history_of(Some("nosuch0"), Timestamp::UNIX_EPOCH).expect("readable").is_none());
     }

@@ -26,7 +26,7 @@ mod transport;
 mod tests;
 
 pub use admission::Admission;
-pub use carried::Carried;
+pub use carried::{Amount, Carried, Totals};
 pub use code::{Code, Ended, SessionError};
 pub use dial::DialError;
 pub use endpoint::{Endpoint, Error, Settings};

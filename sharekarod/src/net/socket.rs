@@ -152,7 +152,9 @@ impl AsyncUdpSocket for Capped {
     fn poll_recv(&self, cx: &mut Context, buffers: &mut [io::IoSliceMut<'_>], meta: &mut [RecvMeta]) -> Poll<io::Result<usize>> {
         let received = std::task::ready!(self.inner.poll_recv(cx, buffers, meta))?;
         for meta in meta.iter().take(received) {
-            self.carried.add_received(meta.addr.ip(), meta.len, meta.stride);
+            if let Some(here) = meta.dst_ip {
+                self.carried.add_received(meta.addr.ip(), here, meta.len, meta.stride);
+            }
         }
         Poll::Ready(Ok(received))
     }

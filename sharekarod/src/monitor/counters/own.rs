@@ -1,5 +1,5 @@
-//! What this daemon itself carried is in the kernel's counters with everything else. It is no anomaly: a file that somebody
-//! sends is what the daemon is for. Taken out of what is judged, and left in what is kept and shown.
+//! What this daemon itself carried over an interface is in the kernel's counters with everything else. It is no anomaly: a file
+//! that somebody sends is what the daemon is for. Taken out of what is judged, and left in what is kept and shown.
 
 use sharekaro_proto::control::net::Counters;
 
@@ -13,6 +13,11 @@ pub struct Own {
 }
 
 impl Own {
+    /// From these totals on: they are those of other addresses than before.
+    pub fn since(totals: &Counters) -> Self {
+        Self { last: *totals, owed: Counters::default() }
+    }
+
     /// Our part of a step with these amounts, of the totals that we carried until its end.
     pub fn part(&mut self, totals: &Counters, amounts: &Counters) -> Counters {
         let last = std::mem::replace(&mut self.last, *totals);
@@ -47,6 +52,14 @@ mod tests {
         assert_eq!(own.part(&sent(3200), &sent(10_000)), sent(3300));
         assert_eq!(own.part(&sent(3200), &sent(10_000)), sent(0));
         assert_eq!(own.part(&sent(6400), &sent(1000)), sent(1000));
+    }
+
+    #[test]
+    fn what_was_carried_before_is_no_part_of_what_comes() {
+        let mut own = Own::since(&sent(1 << 40));
+
+        assert_eq!(own.part(&sent(1 << 40), &sent(500)), sent(0));
+        assert_eq!(own.part(&sent((1 << 40) + 3200), &sent(10_000)), sent(3300));
     }
 
     #[test]

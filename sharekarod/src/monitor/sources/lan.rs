@@ -5,7 +5,7 @@
 //! of twice.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
     sync::Arc,
@@ -105,6 +105,12 @@ impl Lan {
     /// Whether an address is this machine's.
     pub(super) fn is_ours(&self, address: IpAddr) -> bool {
         self.addresses.iter().any(|(_, own)| *own == address)
+    }
+
+    /// Our addresses on an interface, in their order: that in which the kernel tells of them changes.
+    pub(super) fn addresses_of(&self, name: &str) -> BTreeSet<IpAddr> {
+        let index = self.index_of(name);
+        self.addresses.iter().filter(|(at, _)| Some(*at) == index).map(|(_, address)| *address).collect()
     }
 
     /// Whether a hardware address is one of this machine's.

@@ -9,7 +9,7 @@ mod proc;
 mod wifi;
 mod wire;
 
-use std::{io, sync::Arc};
+use std::{io, net::IpAddr, sync::Arc};
 
 use sharekaro_proto::ErrorBody;
 
@@ -67,6 +67,11 @@ impl Sources {
     pub(super) fn mark(&self, readings: &mut [Reading]) {
         let Some(lan) = &self.lan else { return };
         readings.iter_mut().for_each(|reading| reading.up = lan.is_up(&reading.interface));
+    }
+
+    /// Our addresses on the watched interface.
+    pub(super) fn addresses(&self, watched: Option<&str>) -> Vec<IpAddr> {
+        self.lan.iter().zip(watched).flat_map(|(lan, name)| lan.addresses_of(name)).collect()
     }
 
     /// What happened on the watched interface in the last second.
