@@ -100,7 +100,13 @@ fn on_the_link(story: &mut Story<'_>) {
         &one("deauthentication", "low"),
         "await 30 connected && protect 0",
     );
-    story.step("frames are forged where nothing protects", forge, &one("deauthentication", "high"), "await 60 connected && protect 2");
+    story.step("frames are forged where nothing protects", forge, &one("deauthentication", "high"), "await 60 connected");
+    story.step(
+        "everybody is thrown out in the access point's name",
+        "frames forger forge wlan3 $POINT ff:ff:ff:ff:ff:ff 20",
+        &Expected { beside: &["gateway_loss"], ..one("deauthentication", "high") },
+        "await 60 connected && protect 2 && ping -c 3 10.9.0.1",
+    );
     let lost = Expected { beside: &["gateway_loss"], ..one("beacon_loss", "medium") };
     story.step("the access point loses its power", "begin crash ap wlan1", &lost, "home && await 60 connected && ping -c 3 10.9.0.1");
 }
