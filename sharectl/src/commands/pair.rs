@@ -13,7 +13,7 @@ use sharekaro_proto::{
         peer::Peer,
         routes,
     },
-    nouns::text::Shown,
+    nouns::{shell::ShellWord, text::Shown},
 };
 use tokio::sync::oneshot;
 
@@ -53,8 +53,8 @@ async fn join(code: String, peer: Option<String>, client: &Client, screen: &Scre
 
 /// What is said of a peer that is trusted from now on.
 pub(super) fn paired(peer: &Peer) -> String {
-    let name = Shown(&peer.alias);
-    format!("Paired with {name}: its files come in unasked (to be asked: sharectl trust {name} ask)")
+    let word = ShellWord(&peer.alias).to_string();
+    format!("Paired with {}: its files come in unasked (to be asked: sharectl trust {} ask)", Shown(&peer.alias), Shown(&word))
 }
 
 async fn compare(peer: String, yes: bool, client: &Client, screen: &Screen) -> Result<(), End> {

@@ -3,6 +3,7 @@
 pub mod amount;
 pub mod device;
 pub mod hours;
+pub mod shell;
 pub mod text;
 pub mod transfer;
 pub mod trust;

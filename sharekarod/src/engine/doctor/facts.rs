@@ -21,6 +21,8 @@ pub(super) struct Facts {
 /// This machine.
 #[derive(Clone, Debug)]
 pub(super) struct Machine {
+    /// Our UDP port.
+    pub(super) port: u16,
     pub(super) mdns: MdnsPort,
     /// Bytes of receive buffer that the kernel grants everybody, as it counts them.
     pub(super) small_buffer: Option<usize>,
@@ -68,6 +70,8 @@ pub(super) enum Exposed {
 /// The way to a peer.
 #[derive(Clone, Debug)]
 pub(super) struct Way {
+    /// Who it is.
+    pub(super) id: DeviceId,
     /// Our name for it.
     pub(super) name: String,
     /// A person asked for this one.

@@ -3,7 +3,10 @@
 
 use std::net::SocketAddr;
 
-use sharekaro_proto::control::doctor::{Severity, Verdict, VerdictCode};
+use sharekaro_proto::{
+    control::doctor::{Severity, Verdict, VerdictCode},
+    nouns::shell::ShellWord,
+};
 
 use super::facts::{Exposed, Facts, Machine, MdnsPort, Presence, Way};
 use crate::net::Knock;
@@ -84,12 +87,8 @@ fn judge_machine(machine: &Machine) -> Vec<Verdict> {
     }
     for path in &machine.full {
         let evidence = format!("there is no room left on the file system of {}", path.display());
-        found.push(verdict(
-            VerdictCode::NoSpace,
-            Severity::Error,
-            evidence,
-            format!("free some space: du -xh {} | sort -h", path.display()),
-        ));
+        let fix = format!("free some space: du -xh {} | sort -h", ShellWord(&path.to_string_lossy()));
+        found.push(verdict(VerdictCode::NoSpace, Severity::Error, evidence, fix));
     }
     if let Some(limit) = &machine.watches {
         let value = limit.value.map_or_else(|| "its limit".to_owned(), |value| value.to_string());
@@ -101,15 +100,16 @@ fn judge_machine(machine: &Machine) -> Vec<Verdict> {
         ));
     }
     for (path, exposed) in &machine.drop_folders {
-        let path = path.display();
+        let (path, word) = (path.display(), path.to_string_lossy());
+        let word = ShellWord(&word);
         let (evidence, fix) = match exposed {
             Exposed::Link => {
                 (format!("{path} in the drop folder is a link, which is not followed"), "put a folder in its place".to_owned())
             }
-            Exposed::Owner(user) => (format!("the drop folder {path} belongs to user {user}"), format!("sudo chown \"$(id -u):\" {path}")),
+            Exposed::Owner(user) => (format!("the drop folder {path} belongs to user {user}"), format!("sudo chown \"$(id -u):\" {word}")),
             Exposed::Writable(mode) => (
                 format!("others on this machine may put files into the drop folder {path} (mode {mode:o}), which would be sent"),
-                format!("chmod go-w {path}"),
+                format!("chmod go-w {word}"),
             ),
         };
         found.push(verdict(VerdictCode::DropFolderUnsafe, Severity::Error, evidence, fix));
@@ -159,44 +159,49 @@ fn judge_way(way: &Way, machine: &Machine) -> Vec<Verdict> {
             VerdictCode::KeyChanged,
             Severity::Error,
             format!("{} is known by another key; who answers in its place has the key {}", way.name, key.short()),
-            format!("only where you know that it was set up anew: sharectl peer forget {0}; sharectl pair k:{1}", way.name, key.short()),
+            format!(
+                "only where you know that it was set up anew: sharectl peer forget k:{}; sharectl pair k:{}",
+                way.id.short(),
+                key.short()
+            ),
         )];
     }
-    [judge_direction(way), judge_multicast(way, machine), judge_subnet(way), judge_clock(way)].into_iter().flatten().collect()
+    [judge_direction(way, machine.port), judge_multicast(way, machine), judge_subnet(way), judge_clock(way)].into_iter().flatten().collect()
 }
 
-fn judge_direction(way: &Way) -> Option<Verdict> {
+fn judge_direction(way: &Way, port: u16) -> Option<Verdict> {
     let (name, address) = (&way.name, way.address?);
     let knock = way.knock?;
     let answered = knock == Knock::Answered;
     match way.view.and_then(|view| view.reached_us) {
         Some(reached_us) if way.connected => match (answered, reached_us) {
             (true, true) => None,
-            (true, false) => Some(firewall_in(name)),
+            (true, false) => Some(firewall_in(name, port)),
             (false, true) => Some(firewall_out(name, address, knock)),
-            (false, false) => Some(udp_blocked(format!(
-                "neither can {name} call us nor we {name} at {address}; a session that stands is all that passes"
-            ))),
+            (false, false) => {
+                let evidence = format!("neither can {name} call us nor we {name} at {address}; a session that stands is all that passes");
+                Some(udp_blocked(evidence, port, address))
+            }
         },
         _ if answered => None,
         _ if way.connected || knock == Knock::Forbidden => Some(firewall_out(name, address, knock)),
         _ if knock == Knock::Closed || way.machine == Presence::Absent => None, // nobody is there: nothing is wrong with the way
         _ if way.missed_call => Some(firewall_out(name, address, knock)),
-        _ if way.machine == Presence::There || way.announced => Some(udp_blocked(format!(
-            "the machine of {name} is there, and nothing comes back from UDP port {} of {}",
-            address.port(),
-            address.ip()
-        ))),
+        _ if way.machine == Presence::There || way.announced => {
+            let (theirs, ip) = (address.port(), address.ip());
+            let evidence = format!("the machine of {name} is there, and nothing comes back from UDP port {theirs} of {ip}");
+            Some(udp_blocked(evidence, port, address))
+        }
         _ => None,
     }
 }
 
-fn firewall_in(name: &str) -> Verdict {
+fn firewall_in(name: &str, port: u16) -> Verdict {
     verdict(
         VerdictCode::FirewallIn,
         Severity::Error,
         format!("{name} tried to call us from a fresh port, and no packet came through; we can call {name}"),
-        "let UDP port 47810 in here: sudo ufw allow 47810/udp, or sudo firewall-cmd --permanent --add-port=47810/udp && sudo firewall-cmd --reload",
+        format!("let UDP port {port} in here: {}", let_in(port)),
     )
 }
 
@@ -210,13 +215,21 @@ fn firewall_out(name: &str, address: SocketAddr, knock: Knock) -> Verdict {
     let fix = if knock == Knock::Forbidden {
         format!("let UDP port {port} out here: `sudo nft list ruleset` or `sudo iptables -S OUTPUT` shows the rule")
     } else {
-        format!("on {name}, let UDP port {port} in: sudo ufw allow {port}/udp, or sudo firewall-cmd --permanent --add-port={port}/udp")
+        format!("on {name}, let UDP port {port} in: {}", let_in(port))
     };
     verdict(VerdictCode::FirewallOut, Severity::Error, format!("we cannot call {name} at {address}: {why}; its packets reach us"), fix)
 }
 
-fn udp_blocked(evidence: String) -> Verdict {
-    let fix = "let UDP port 47810 pass between the two machines, in both directions: in their firewalls and in the network between them";
+/// With each of the firewalls that distributions bring.
+fn let_in(port: u16) -> String {
+    format!("sudo ufw allow {port}/udp, or sudo firewall-cmd --permanent --add-port={port}/udp && sudo firewall-cmd --reload")
+}
+
+fn udp_blocked(evidence: String, ours: u16, theirs: SocketAddr) -> Verdict {
+    let ports = if ours == theirs.port() { ours.to_string() } else { format!("{ours} here and {} there", theirs.port()) };
+    let fix = format!(
+        "let UDP port {ports} pass between the two machines, in both directions: in their firewalls and in the network between them"
+    );
     verdict(VerdictCode::UdpBlocked, Severity::Error, evidence, fix)
 }
 

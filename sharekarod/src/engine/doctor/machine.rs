@@ -25,9 +25,10 @@ const FOLDERS_COUNTED: u64 = 2_000_000;
 /// Who may write besides its owner: its group and everybody.
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 
-/// Looks at everything; touches the disk, so not on a thread of the runtime.
-pub(super) fn look(config: &Config) -> Machine {
+/// Looks at everything; touches the disk, so not on a thread of the runtime. `port` is the one that we have.
+pub(super) fn look(config: &Config, port: u16) -> Machine {
     Machine {
+        port,
         mdns: if config.mdns { mdns_port() } else { MdnsPort::Unwanted },
         small_buffer: Buffers::granted_to_everybody().ok().filter(Buffers::are_small).map(|buffers| buffers.receive),
         full: [&config.inbox_dir, &config.state_dir].into_iter().filter(|dir| is_full(dir)).cloned().collect(),

@@ -33,8 +33,8 @@ impl Engine {
     /// Nobody of that name, or several.
     pub async fn diagnose(&self, query: DoctorQuery) -> Result<Diagnosis, ErrorBody> {
         let asked_for = query.peer.as_deref().filter(|name| !name.is_empty()).map(|name| self.find_peer(name)).transpose()?;
-        let config = self.config().clone();
-        let machine = tokio::task::spawn_blocking(move || machine::look(&config));
+        let (config, port) = (self.config().clone(), self.status().port);
+        let machine = tokio::task::spawn_blocking(move || machine::look(&config, port));
         let ids = self.whose_ways(asked_for);
         let ways = join_all(ids.into_iter().map(|id| self.try_way(id, asked_for == Some(id))));
         let (machine, ways, gateway) = tokio::join!(machine, ways, find_gateway());

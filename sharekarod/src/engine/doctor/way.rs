@@ -50,6 +50,7 @@ impl Engine {
         let session = self.open_session(&id);
         let copies = self.look(|state| state.peers.get(&id).and_then(|known| known.copies));
         let mut way = Way {
+            id,
             name: self.label(id),
             asked_for,
             address: None,

@@ -3,7 +3,7 @@
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode,
     control::message::{KNOCK_MAX, TEXT_MAX, WriteMessage, WrittenMessages},
-    nouns::trust::Trust,
+    nouns::{shell::ShellWord, trust::Trust},
 };
 use uuid::Uuid;
 
@@ -57,13 +57,12 @@ impl Engine {
         let trust = self.look(|state| state.peers.get(&peer).map_or(Trust::Unknown, |known| known.trust));
         let name = || self.label(peer);
         if trust == Trust::Blocked {
-            return Err(
-                ErrorBody::new(ErrorCode::NotTrusted, format!("{} is blocked", name())).hint(format!("`sharectl peer unblock {}`", name()))
-            );
+            return Err(ErrorBody::new(ErrorCode::NotTrusted, format!("{} is blocked", name()))
+                .hint(format!("`sharectl peer unblock {}`", ShellWord(&name()))));
         }
         if !trust.paired() && text.chars().count() > KNOCK_MAX {
             let what = format!("{} is not paired: a first word to it has at most {KNOCK_MAX} characters", name());
-            return Err(ErrorBody::new(ErrorCode::NotTrusted, what).hint(format!("`sharectl pair {}` first", name())));
+            return Err(ErrorBody::new(ErrorCode::NotTrusted, what).hint(format!("`sharectl pair {}` first", ShellWord(&name()))));
         }
         Ok(if trust.paired() { PENDING_MAX } else { KNOCKS_PENDING_MAX })
     }
@@ -81,7 +80,7 @@ impl Engine {
                         .hint("they go out as soon as it can be reached")
                 } else {
                     ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is not paired, and a message for it waits already"))
-                        .hint(format!("`sharectl pair {name}`; then all of them go out"))
+                        .hint(format!("`sharectl pair {}`; then all of them go out", ShellWord(&name)))
                 }
             }
         }

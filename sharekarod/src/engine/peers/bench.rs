@@ -48,10 +48,7 @@ impl Engine {
     pub async fn bench(&self, target: &str) -> Result<Bench, ErrorBody> {
         let id = self.find_peer(target)?;
         if !self.is_paired(id) {
-            let name = self.label(id);
-            return Err(
-                ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is not paired")).hint(format!("`sharectl pair {name}` first"))
-            );
+            return Err(self.not_paired(id));
         }
         let session = self.session_within(id, Duration::from_secs(5)).await?;
         let network = line(&session).await?;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode,
     control::message::{Group, GroupPeers, Groups as GroupsBody},
-    nouns::text::is_obeyed,
+    nouns::{shell::ShellWord, text::is_obeyed},
 };
 
 use crate::{
@@ -37,7 +37,9 @@ impl Engine {
         }
         let ids = self.all_of(&add.peers)?;
         if ids.is_empty() {
-            return Err(ErrorBody::new(ErrorCode::Usage, "a group needs peers").hint(format!("sharectl group add {name} PEER...")));
+            return Err(
+                ErrorBody::new(ErrorCode::Usage, "a group needs peers").hint(format!("sharectl group add {} PEER...", ShellWord(name)))
+            );
         }
         let mut peers = self.look(|state| state.groups.get(name).cloned()).unwrap_or_default();
         peers.extend(ids);

@@ -3,7 +3,7 @@
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode,
     control::peer::{Peer, Peers, Rename, SetTrust},
-    nouns::{text::is_obeyed, trust::Trust},
+    nouns::{shell::ShellWord, text::is_obeyed, trust::Trust},
 };
 
 use super::table::Known;
@@ -57,14 +57,17 @@ impl Engine {
             return Err(ErrorBody::new(ErrorCode::Usage, format!("trust cannot be set to {}", wanted.trust)).hint("ask, accept or decline"));
         }
         if !self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust.paired())) {
-            let name = self.label(id);
-            return Err(
-                ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is not paired")).hint(format!("`sharectl pair {name}` first"))
-            );
+            return Err(self.not_paired(id));
         }
         let peer = self.edit_peer(id, |known| known.trust = wanted.trust).await?;
         self.note_person(id, "trust", wanted.trust.word());
         Ok(peer)
+    }
+
+    /// What is said where only a paired peer will do.
+    pub(crate) fn not_paired(&self, id: DeviceId) -> ErrorBody {
+        let name = self.label(id);
+        ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is not paired")).hint(format!("`sharectl pair {}` first", ShellWord(&name)))
     }
 
     /// From now on it may not even connect; what stands between us ends at once.

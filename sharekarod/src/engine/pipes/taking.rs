@@ -140,10 +140,7 @@ impl Engine {
     pub async fn take_next(&self, wanted: ReceivePipe) -> Result<TakenFile, ErrorBody> {
         let peer = self.find_peer(&wanted.from)?;
         if !self.look(|state| state.peers.get(&peer).is_some_and(|known| known.trust.paired())) {
-            let name = self.label(peer);
-            return Err(
-                ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is not paired")).hint(format!("`sharectl pair {name}` first"))
-            );
+            return Err(self.not_paired(peer));
         }
         let (number, told) = self.inner.takers.join(peer)?;
         let mut place = Place { engine: self.clone(), number, told };

@@ -5,6 +5,7 @@ use std::{path::PathBuf, sync::Arc};
 use sharekaro_proto::{
     ErrorBody, ErrorCode,
     control::policy::{ListedRule, Rule, RuleSource},
+    nouns::shell::ShellWord,
 };
 
 use super::rule::{ParsedRule, RuleError};
@@ -87,7 +88,7 @@ impl RuleTable {
         let name = &parsed.rule.name;
         if self.rules.iter().any(|it| it.rule.name == *name) {
             return Err(ErrorBody::new(ErrorCode::WrongState, format!("there is a rule {name:?} already"))
-                .hint(format!("`sharectl policy remove {name:?}` first, or choose another name")));
+                .hint(format!("`sharectl policy remove {}` first, or choose another name", ShellWord(name))));
         }
         if self.rules.len() >= RULES_MAX {
             return Err(ErrorBody::new(ErrorCode::Busy, format!("there are {RULES_MAX} rules already")).hint("remove some"));

@@ -6,6 +6,7 @@ use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
     control::transfer::{RawPath, Send, Transfers},
     nouns::{
+        shell::ShellWord,
         text::lossless,
         transfer::{Direction, Priority, TransferState},
     },
@@ -87,13 +88,13 @@ impl Engine {
                 if known.trust == sharekaro_proto::nouns::trust::Trust::Changed { Some(known) } else { state.peers.impostor(known) };
             match impostor {
                 Some(other) if known.open_session().is_none() || other.id == peer => {
-                    let name = known.label();
+                    let (name, word) = (known.label(), ShellWord(known.label()));
                     Err(ErrorBody::new(
                         ErrorCode::KeyChanged,
                         format!("a device with another key (k:{}) says that it is {name}", other.id.short()),
                     )
                     .hint(format!(
-                        "if {name} was set up anew: `sharectl peer forget {name}`, then `sharectl pair {name}`; otherwise somebody pretends"
+                        "if {name} was set up anew: `sharectl peer forget {word}`, then `sharectl pair {word}`; otherwise somebody pretends"
                     )))
                 }
                 _ => Ok(()),

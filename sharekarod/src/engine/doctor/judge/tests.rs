@@ -6,12 +6,21 @@ use super::{
 };
 
 fn healthy_machine() -> Machine {
-    Machine { mdns: MdnsPort::Open, small_buffer: None, full: vec![], watches: None, drop_folders: vec![], without_multicast: vec![] }
+    Machine {
+        port: 47810,
+        mdns: MdnsPort::Open,
+        small_buffer: None,
+        full: vec![],
+        watches: None,
+        drop_folders: vec![],
+        without_multicast: vec![],
+    }
 }
 
 /// Connected on our link, and everything works.
 fn healthy_way(name: &str) -> Way {
     Way {
+        id: DeviceId::from_bytes([7; 32]),
         name: name.into(),
         asked_for: true,
         address: Some("10.0.0.2:47810".parse().unwrap()),
@@ -124,6 +133,27 @@ fn each_fact_about_the_way_to_a_peer_has_its_verdict() {
     ];
     for (code, way) in table {
         assert_eq!(named(&facts(healthy_machine(), vec![way.clone()])), [code], "{way:?}");
+    }
+}
+
+/// What a peer calls itself, and how a folder is called, are words of a command that a person will type.
+#[test]
+fn a_fix_is_a_command_whatever_things_are_called() {
+    let machine = Machine {
+        port: 5000,
+        full: vec!["/my inbox".into()],
+        drop_folders: vec![("/it's open".into(), Exposed::Writable(0o777))],
+        ..healthy_machine()
+    };
+    let way = Way { other_key: Some(DeviceId::from_bytes([9; 32])), ..silent_way("$(reboot)", Presence::There) };
+    let called = Way { view: view(false), ..healthy_way("bob") };
+
+    let fixes: Vec<String> = judge(&facts(machine, vec![way, called])).into_iter().map(|it| it.fix).collect();
+
+    let all = fixes.join("\n");
+    assert!(!all.contains("reboot"), "{all}");
+    for part in ["du -xh '/my inbox' |", "chmod go-w '/it'\\''s open'", "ufw allow 5000/udp", "--add-port=5000/udp", "forget k:"] {
+        assert!(all.contains(part), "{part}: {all}");
     }
 }
 
