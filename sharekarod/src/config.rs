@@ -26,6 +26,9 @@ pub const DEFAULT_PORT: u16 = 47810;
 /// An hour of traffic shows what a person's machine does; less would call the first video an anomaly.
 const NET_WARMUP: Duration = Duration::from_secs(3600);
 
+/// What to do about a rule of the policy that makes no sense.
+pub const RULE_HINT: &str = "mend the rule, or take it out of the file; `sharectl policy add --help` explains each key";
+
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -77,7 +80,7 @@ impl Error {
             Self::Read { .. } | Self::Parse { .. } => {
                 "mend it, or move it away: without it the defaults count; `sharekarod --help` names every key"
             }
-            Self::Rule { .. } => "mend the rule, or take it out of the file; `sharectl policy add --help` explains each key",
+            Self::Rule { .. } => RULE_HINT,
             Self::Value { .. } => "`sharekarod --help` names every key and its values",
             Self::NoHome => "as a service: User= in its unit, or Environment=HOME=/some/folder",
         }

@@ -23,8 +23,9 @@ pub mod watchers;
 pub mod words;
 
 use std::{
+    io,
     net::IpAddr,
-    os::unix::fs::{DirBuilderExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
     path::Path,
     sync::Arc,
 };
@@ -156,8 +157,24 @@ async fn publish(mut notices: mpsc::Receiver<Notice>, engine: Engine) {
 
 /// A folder for us alone.
 fn make_private_dir(dir: &Path) -> anyhow::Result<()> {
+    leave_to_its_owner(dir).with_context(|| unusable(dir))?;
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).with_context(|| unusable(dir))?;
     std::fs::set_permissions(dir, std::fs::Permissions::from_mode(0o700)).with_context(|| unusable(dir))
+}
+
+/// What root makes in somebody's home, as with `sudo -E`, its owner's daemon could never open again; and a key in a folder
+/// of another user is that user's.
+fn leave_to_its_owner(dir: &Path) -> io::Result<()> {
+    let us = rustix::process::geteuid().as_raw();
+    let Some((there, found)) = dir.ancestors().find_map(|path| Some((path, path.metadata().ok()?))) else { return Ok(()) };
+    let owner = found.uid();
+    let known_to_be_somebody = owner != 0 && owner != sharekaro_proto::control::socket::NOBODY;
+    let forbidden = if there == dir { owner != us } else { us == 0 && known_to_be_somebody };
+    if forbidden {
+        let what = format!("{} belongs to user {owner}, and this is user {us}", there.display());
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, what));
+    }
+    Ok(())
 }
 
 fn unusable(state_dir: &Path) -> String {

@@ -6,6 +6,8 @@ use anyhow::Context;
 use clap::{CommandFactory, Parser};
 use sharekarod::{
     config::{self, Config, Told},
+    engine,
+    frontends::socket,
     service,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -36,9 +38,27 @@ fn main() -> ExitCode {
             if let Some(hint) = hint(&e) {
                 eprintln!("hint: {hint}");
             }
-            if one_too_many { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+            if one_too_many {
+                return ExitCode::SUCCESS;
+            }
+            service::failed(&format!("{e:#}"));
+            exit_code(&e)
         }
     }
+}
+
+/// As for flags that make no sense, where the configuration makes none: to start again changes nothing, so the units do
+/// not try.
+const MISCONFIGURED: u8 = 2;
+
+fn exit_code(error: &anyhow::Error) -> ExitCode {
+    let misconfigured = error.is::<config::Error>() || is_rule(error);
+    if misconfigured { ExitCode::from(MISCONFIGURED) } else { ExitCode::FAILURE }
+}
+
+/// A rule of the policy can be read, and makes no sense all the same.
+fn is_rule(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(engine::Error::Rule(_)))
 }
 
 /// What to do about it, where the sentence does not say so itself.
@@ -46,11 +66,19 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
     if let Some(wrong) = error.downcast_ref::<config::Error>() {
         return Some(wrong.hint());
     }
+    if is_rule(error) {
+        return Some(config::RULE_HINT);
+    }
+    if let Some(hint) = error.downcast_ref::<socket::Error>().and_then(socket::Error::hint) {
+        return Some(hint);
+    }
     match error.chain().find_map(|cause| cause.downcast_ref::<io::Error>())?.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some("free some space on that disk, or name a folder on another one: SHAREKARO_STATE_DIR; nothing was lost")
         }
-        io::ErrorKind::PermissionDenied => Some("it has to belong to the user that the daemon runs as: look at its owner with ls -l"),
+        io::ErrorKind::PermissionDenied => Some(
+            "it has to belong to the user that the daemon runs as (ls -ld tells whose it is): run it as that user, or name a folder of your own",
+        ),
         io::ErrorKind::ReadOnlyFilesystem => Some("mount it writable, or name a folder elsewhere: SHAREKARO_STATE_DIR"),
         _ => None,
     }

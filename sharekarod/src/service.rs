@@ -12,6 +12,9 @@ use crate::{engine::Engine, lock};
 /// It hears how it goes so often; half of what the unit allows, and slow enough to let the machine sleep.
 const BEAT: Duration = Duration::from_secs(10);
 
+/// A status line longer than a screen is wide helps nobody, and a datagram of the manager's has its limit.
+const WHY_MAX: usize = 500;
+
 /// Everything works, or is a warning in `status`.
 pub fn ready() {
     tell(&[NotifyState::Ready]);
@@ -20,6 +23,12 @@ pub fn ready() {
 /// From here on it ends.
 pub fn stopping() {
     tell(&[NotifyState::Stopping]);
+}
+
+/// It could not start, and why: `systemctl status` shows it.
+pub fn failed(why: &str) {
+    let line: String = why.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(WHY_MAX).collect();
+    tell(&[NotifyState::Status(&line)]);
 }
 
 /// Whether a daemon that could not start is one too many, which a service manager is told as a good end: this user has

@@ -36,8 +36,8 @@ pub fn own_uid() -> u32 {
     std::fs::metadata("/proc/self").map_or(NOBODY, |own| own.uid())
 }
 
-/// The user that owns nothing (Linux: overflowuid).
-const NOBODY: u32 = 65_534;
+/// The user that owns nothing, and that the kernel names where it cannot name the owner (Linux: overflowuid).
+pub const NOBODY: u32 = 65_534;
 
 #[cfg(test)]
 mod tests {

@@ -66,6 +66,16 @@ pub enum Error {
     },
 }
 
+impl Error {
+    /// What to do about it, where the place is at fault.
+    pub fn hint(&self) -> Option<&'static str> {
+        let denied = matches!(self, Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied);
+        (denied || matches!(self, Self::Folder { .. })).then_some(
+            "XDG_RUNTIME_DIR has to be a folder of the user that the daemon runs as: log in as that user, or name another place for the daemon and for sharectl: SHAREKARO_SOCKET",
+        )
+    }
+}
+
 /// The control socket, held as long as this lives.
 pub struct ControlSocket {
     listener: Listener,
@@ -153,11 +163,17 @@ fn is_ours(stream: &Stream) -> bool {
 /// The folder, ours alone, made where it is missing.
 fn private_dir(dir: &Path) -> Result<(), Error> {
     let failed = |source| Error::Io { path: dir.into(), source };
-    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    let above = fs::metadata(dir.parent().unwrap_or(Path::new("/"))).map_err(failed)?;
-    if !keeps_what_is_in_it(above.uid(), above.permissions().mode(), rustix::process::geteuid().as_raw()) {
-        return Err(Error::Folder { path: dir.into(), why: "others can put another in its place, as the folder above it is open to them" });
+    let kept = |above: &fs::Metadata| {
+        let keeps = keeps_what_is_in_it(above.uid(), above.permissions().mode(), rustix::process::geteuid().as_raw());
+        let why = "others can put another in its place, as the folder above it is not yours or open to them";
+        if keeps { Ok(()) } else { Err(Error::Folder { path: dir.into(), why }) }
+    };
+    // before anything is made: what root leaves in the folder of another user keeps that user's daemon out
+    if let Some(there) = dir.ancestors().skip(1).find_map(|above| fs::metadata(above).ok()) {
+        kept(&there)?;
     }
+    DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
+    kept(&fs::metadata(dir.parent().unwrap_or(Path::new("/"))).map_err(failed)?)?;
     let metadata = fs::symlink_metadata(dir).map_err(failed)?;
     if !metadata.is_dir() {
         return Err(Error::Folder { path: dir.into(), why: "it is a link or a file" });
@@ -229,6 +245,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
 
-        assert!(matches!(private_dir(&dir.path().join("sharekaro")), Err(Error::Folder { .. })));
+        let refused = private_dir(&dir.path().join("sharekaro")).unwrap_err();
+        assert!(matches!(refused, Error::Folder { .. }) && refused.hint().is_some(), "{refused}");
+        assert!(!dir.path().join("sharekaro").exists(), "something was left in the folder of others");
     }
 }

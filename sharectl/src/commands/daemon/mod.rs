@@ -92,14 +92,17 @@ fn uninstall(screen: &Screen) -> Result<(), End> {
 
 /// The manager returns when the daemon is ready, or knows that it will not be.
 fn start(verb: &str, screen: &Screen) -> Result<(), End> {
-    systemd::manager(&[verb, systemd::UNIT])?;
+    let done = systemd::manager(&[verb, systemd::UNIT]);
     let state = systemd::state()?;
-    if !state.runs() {
-        let why = if state.status.is_empty() { "it ended at once".to_owned() } else { Shown(&state.status).to_string() };
-        let error = ErrorBody::new(ErrorCode::WrongState, format!("{} is {}: {why}", systemd::UNIT, state.state));
-        return Err(error.hint("`sharectl status` asks whichever daemon runs; `sharectl daemon logs` tells what this one said").into());
+    match done {
+        Ok(()) if state.runs() => tell(&state, screen),
+        Err(error) if state.status.is_empty() => Err(error.into()), // it said nothing, so systemd has to
+        _ => {
+            let why = if state.status.is_empty() { "it ended at once".to_owned() } else { Shown(&state.status).to_string() };
+            let error = ErrorBody::new(ErrorCode::WrongState, format!("{} is {}: {why}", systemd::UNIT, state.state));
+            Err(error.hint("`sharectl status` asks whichever daemon runs; `sharectl daemon logs` tells what this one said").into())
+        }
     }
-    tell(&state, screen)
 }
 
 fn act(verb: &str, screen: &Screen) -> Result<(), End> {
