@@ -1,6 +1,10 @@
 //! `sharekarod`: reads the configuration, runs the daemon, ends when it is told to.
 
-use std::{io, process::ExitCode, time::Duration};
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+    time::Duration,
+};
 
 use anyhow::Context;
 use clap::{CommandFactory, Parser};
@@ -122,10 +126,22 @@ async fn end_on_signal(shutdown: CancellationToken) {
     }
 }
 
+/// What the grammar does not say: files, signals, how it ends.
+const MANUAL: &str = include_str!("../manual.roff");
+
 /// The manual page, made from the same grammar that parses the arguments; packages ship it.
 fn print_manual() -> ExitCode {
-    let page = clap_mangen::Man::new(Arguments::command()).section("8").render(&mut std::io::stdout());
-    if page.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let page = clap_mangen::Man::new(Arguments::command()).section("8").manual("ShareKaro");
+    let mut out = io::stdout().lock();
+    let written = (|| {
+        page.render_title(&mut out)?;
+        page.render_name_section(&mut out)?;
+        page.render_synopsis_section(&mut out)?;
+        page.render_description_section(&mut out)?;
+        page.render_options_section(&mut out)?;
+        out.write_all(MANUAL.as_bytes())
+    })();
+    if written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// A transfer holds dozens of files open; the soft limit of a session is often 1,024 for everything.

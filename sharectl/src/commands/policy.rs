@@ -64,7 +64,7 @@ pub(crate) struct AddVerb {
     /// accept needs every file to fit names and types; ask, decline and quarantine one file
     #[arg(long, value_parser = one_of(Action::ALL, Action::word))]
     action: Action,
-    /// Who offers: alias, name, key, @group, #room or all
+    /// Who offers: alias, name, key, @group or all
     #[arg(long, num_args = 1.., value_delimiter = ',', value_name = "PEER")]
     from: Vec<String>,
     /// What we hold of who offers

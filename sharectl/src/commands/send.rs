@@ -29,7 +29,7 @@ use crate::{
 
 #[derive(Args, Debug)]
 pub(crate) struct Send {
-    /// alias, name, key prefix, @group, #room, all or HOST:PORT; several joined by a comma. None with --code and --ask
+    /// alias, name, key prefix, @group, all or HOST:PORT; several joined by a comma. None with --code and --ask
     #[arg(required_unless_present = "ask")]
     target: Option<OsString>,
     /// Files and folders
