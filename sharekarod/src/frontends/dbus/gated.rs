@@ -6,7 +6,7 @@
 use std::{collections::HashMap, fmt::Write, sync::Arc};
 
 use zbus::{
-    BoxDBusError, Connection, Message, ObjectServer, OwnedVariant, Variant,
+    BoxDBusError, Connection, Message, ObjectServer, OwnedVariant, Signature, Variant,
     export::async_trait::async_trait,
     fdo,
     message::Header,
@@ -44,6 +44,16 @@ impl<I> Gated<I> {
     /// Puts `inner` behind the gate.
     pub(super) fn new(inner: I, gate: &Arc<Gate>, cost: Cost) -> Self {
         Self { inner, gate: Arc::clone(gate), cost }
+    }
+}
+
+impl<I: Interface> Gated<I> {
+    /// Whether a method has no arguments, as the introspection says.
+    fn takes_nothing(&self, method: &MemberName<'_>) -> bool {
+        let mut xml = String::new();
+        self.inner.introspect_to_writer(&mut xml, 0);
+        let described = xml.split_once(&format!("<method name=\"{method}\">")).and_then(|(_, rest)| rest.split_once("</method>"));
+        described.is_some_and(|(arguments, _)| !arguments.contains("direction=\"in\""))
     }
 }
 
@@ -130,9 +140,15 @@ impl<I: Interface> Interface for Gated<I> {
         name: MemberName<'call>,
     ) -> DispatchResult<'call> {
         let deed = deed(&name);
+        // zbus looks at the arguments of methods that have some
+        let surplus = (message.header().signature() != &Signature::Unit && self.takes_nothing(&name))
+            .then(|| fdo::Error::InvalidArgs(format!("{name} takes no arguments")));
         match self.inner.call(server, connection, message, name) {
             DispatchResult::Async(work) => DispatchResult::Async(Box::pin(async move {
                 let _pass = self.gate.enter(&message.header(), message.data().len(), deed).await?;
+                if let Some(error) = surplus {
+                    return Err(error.into());
+                }
                 let _turn = if self.cost == Cost::Listing { self.gate.listing().await } else { None };
                 work.await
             })),

@@ -276,8 +276,8 @@ impl Manager1 {
 
 /// All targets as one.
 fn joined(targets: Vec<String>) -> Result<String, Refusal> {
-    if targets.is_empty() {
-        return Err(Refusal::invalid("nobody to send to", "name at least one target"));
+    if targets.is_empty() || targets.iter().any(|target| target.trim().is_empty()) {
+        return Err(Refusal::invalid("nobody to send to", "name at least one target, and none that is empty"));
     }
     Ok(targets.join(","))
 }

@@ -35,6 +35,7 @@ async fn wrong_calls_get_named_errors_with_a_hint() {
         ("Manager1.Send", vec!["['http://example.org/x']", "['nobody']", "{}"], "Invalid"),
         ("Manager1.Send", vec!["[]", "['bob']", "{}"], "Invalid"),
         ("Manager1.Send", vec![there.as_str(), "[]", "{}"], "Invalid"),
+        ("Manager1.Send", vec![there.as_str(), "['bob', '']", "{}"], "Invalid"),
         ("Manager1.Send", vec![there.as_str(), "['nobody']", "{'nonsense': <1>}"], "Invalid"),
         ("Manager1.Send", vec![there.as_str(), "['nobody']", "{'conflict': <'perhaps'>}"], "Invalid"),
         ("Manager1.FindPeer", vec!["nobody"], "NotFound"),
@@ -72,11 +73,13 @@ async fn wrong_types_and_sizes_are_refused_and_the_next_call_is_answered() {
     let client = bus.client().await;
     let manager = Proxy::new(&client, NAME, ROOT, format!("{NAME}.Manager1")).await.unwrap();
 
+    let objects = Proxy::new(&client, NAME, ROOT, "org.freedesktop.DBus.ObjectManager").await.unwrap();
     for refused in [
         manager.call::<_, _, ()>("Send", &"hello").await,
         manager.call::<_, _, ()>("Send", &(vec![1_u8], vec![2_u8], vec![3_u8])).await,
         manager.call::<_, _, ()>("SendFds", &(vec![("a", 0_u32)], vec!["bob"], HashMap::<String, OwnedVariant>::new())).await,
         manager.call::<_, _, ()>("NoSuchMethod", &()).await,
+        objects.call::<_, _, ()>("GetManagedObjects", &"hello").await,
     ] {
         let said = refused.unwrap_err().to_string();
         assert!(said.contains("InvalidArgs") || said.contains("UnknownMethod"), "{said}");
