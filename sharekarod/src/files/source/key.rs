@@ -47,12 +47,6 @@ impl HashKey {
         (self.size, self.mtime_ns, self.ctime_ns) == (other.size, other.mtime_ns, other.ctime_ns)
     }
 
-    /// Whether the file was last touched so long before `now_ns` that a change since would show. Clocks of file systems
-    /// advance in steps of up to 10 ms (vfat: 2 s), and two changes within a step look like one.
-    pub fn is_settled(&self, now_ns: i64) -> bool {
-        now_ns.saturating_sub(self.ctime_ns.max(self.mtime_ns)) > 2_000_000_000
-    }
-
     fn to_bytes(self) -> Vec<u8> {
         let words = [self.dev, self.ino, self.size, self.mtime_ns.cast_unsigned(), self.ctime_ns.cast_unsigned()];
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
@@ -131,14 +125,5 @@ mod tests {
         for other in [HashKey { size: 9, ..key }, HashKey { mtime_ns: 9, ..key }, HashKey { ctime_ns: 9, ..key }] {
             assert!(!key.is_same_state(&other));
         }
-    }
-
-    #[test]
-    fn a_file_that_was_touched_just_now_is_not_settled() {
-        let key = HashKey { mtime_ns: 0, ctime_ns: 5_000_000_000, ..Default::default() };
-
-        assert!(!key.is_settled(5_500_000_000));
-        assert!(key.is_settled(8_000_000_000));
-        assert!(!key.is_settled(i64::MIN));
     }
 }
