@@ -6,6 +6,7 @@
 #![allow(missing_docs, reason = "the names of tests are sentences")]
 
 mod anna;
+mod units;
 
 use std::{
     env, fs,
@@ -13,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
-use sharekaro_tests::{Host, MIB, Machine, Sandbox, beside_a_machine, sh, until};
+use sharekaro_tests::{Host, MIB, Machine, Sandbox, beside_a_machine, program, sh, until};
 
 use self::anna::Anna;
 
@@ -34,17 +35,25 @@ fn package() -> Result<PathBuf> {
 fn installed_it_is_simply_there() -> Result<()> {
     let carried = Sandbox::new("carried")?;
     fs::copy(package()?, carried.path().join("sharekaro.deb"))?;
+    for name in ["sharekarod", "sharectl"] {
+        fs::copy(program(name)?, carried.path().join(name))?;
+    }
     beside_a_machine("bob", carried.path(), |machine, bob| {
         let anna = Anna::on(machine);
         step("installed while anna is logged in, it runs at once", || runs_at_once(machine, &anna))?;
         step("bob and anna find each other, pair and send both ways", || pair_and_send(&anna, bob))?;
         step("the bus answers", || the_bus_answers(&anna))?;
         step("a reload is heard", || anna.ok("systemctl --user reload sharekarod && systemctl --user is-active sharekarod").map(drop))?;
+        step("a mistake in the configuration is told by the unit, once", || units::a_mistake_is_told_by_the_unit(&anna))?;
+        step("a build of one's own is installed, stopped, started and uninstalled", || {
+            units::a_build_of_her_own_is_a_unit(machine, &anna)
+        })?;
         step("killed in the middle of a transfer, it comes back and the transfer goes on", || killed_it_comes_back(&anna, bob))?;
         step("what hangs is ended by the watchdog and comes back", || hung_it_comes_back(&anna))?;
         step("an upgrade restarts it and keeps who it is", || an_upgrade_keeps_everything(machine, &anna))?;
         step("a reboot in the middle of a transfer, and the transfer goes on", || rebooted_it_goes_on(machine, &anna, bob))?;
         step("a member of the group captures packets through the hardened unit", || a_member_captures(&anna))?;
+        step("the agent is started by a desktop", || units::the_agent_is_started_by_a_desktop(&anna))?;
         step("the journal of that boot has no error of ours", || the_journal_is_clean(machine))?;
         step("the unit of the system and that of the session keep out of each other's way", || {
             one_daemon_of_two_units(machine, &anna, bob)
