@@ -167,7 +167,7 @@ fn people(sizes: &Sizes) -> Result<Vec<Figure>> {
         step(&format!("the drop folder, {} files", sizes.dropped));
         figures.extend(drops::all(sizes, alice, bob)?);
         step(&format!("{} messages to a peer that is off, {} searched", sizes.messages.waiting, sizes.messages.history));
-        figures.extend(messages::all(&sizes.messages, alice, bob)?); // last, as bob is off afterwards
+        figures.extend(messages::all(&sizes.messages, alice, bob)?);
         Ok(())
     })?;
     Ok(figures)
