@@ -117,6 +117,34 @@ fn what_was_left_out_is_still_said_where_the_sender_died_between_walk_and_record
 }
 
 #[test]
+fn what_was_offered_is_never_walked_anew() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let sent = folder(alice, "noted")?;
+        alice.ctl("send bob --detach --limit 4M").arg(&sent).ok()?;
+        let id = listed(alice, "noted")?;
+        until("some of it is there", 60, || {
+            let shown = alice.ctl("transfer show").arg(&id).ok()?.last()?;
+            Ok(shown["bytes_confirmed"].as_u64().filter(|bytes| *bytes > MIB))
+        })?;
+        alice.kill()?;
+        let outgoing = alice.home().join("state/sharekaro/outgoing");
+        let set = fs::read_dir(outgoing)?.next().context("no notes of the walk")??.path();
+        fs::rename(set.join("manifest"), set.join("aside"))?;
+
+        // In the order of another walk, every number would mean another file.
+        fs::write(sent.join("!first"), "new")?;
+        alice.start()?;
+        let waiting = alice.transfer_is(&id, &["waiting"], 60)?;
+        ensure!(waiting["error"]["code"] == "local_file", "{waiting}");
+        fs::rename(set.join("aside"), set.join("manifest"))?;
+        fs::remove_file(sent.join("!first"))?;
+
+        arrived_whole(alice, bob, &sent)
+    })
+}
+
+#[test]
 fn the_receiver_dies_with_half_of_a_long_list_of_files() -> Result<()> {
     on_a_lan(["alice", "bob"], |[alice, bob]| {
         pair(alice, bob)?;

@@ -111,7 +111,7 @@ impl Engine {
                 });
             };
             match before {
-                Some(skipped) => open(&notes_dir, skipped).or_else(|_| walk(&notes_dir, &paths, &options, found)),
+                Some(skipped) => open(&notes_dir, skipped),
                 None => walk(&notes_dir, &paths, &options, found),
             }
         });
@@ -156,9 +156,11 @@ impl Engine {
     }
 }
 
-/// By the notes of an earlier walk.
+/// By the notes of an earlier walk, and by nothing else: what was offered has the numbers that these notes gave, and another
+/// walk may give other ones.
 fn open(notes_dir: &Path, skipped: Vec<Skipped>) -> Result<Source, ErrorBody> {
-    let tree = SourceTree::open(notes_dir).map_err(|e| trouble(&e))?;
+    const HINT: &str = "it goes on by itself when they can be read; if they are lost, `sharectl transfer cancel` it and send again";
+    let tree = SourceTree::open(notes_dir).map_err(|e| trouble(&e).hint(HINT))?;
     let totals = count(&tree).map_err(|e| trouble(&e))?;
     Ok(Source { tree, totals, skipped, shared: Shared::default() })
 }
