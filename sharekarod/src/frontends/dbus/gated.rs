@@ -140,14 +140,12 @@ impl<I: Interface> Interface for Gated<I> {
         name: MemberName<'call>,
     ) -> DispatchResult<'call> {
         let deed = deed(&name);
-        // zbus looks at the arguments of methods that have some
-        let surplus = (message.header().signature() != &Signature::Unit && self.takes_nothing(&name))
-            .then(|| fdo::Error::InvalidArgs(format!("{name} takes no arguments")));
-        match self.inner.call(server, connection, message, name) {
+        match self.inner.call(server, connection, message, name.clone()) {
             DispatchResult::Async(work) => DispatchResult::Async(Box::pin(async move {
                 let _pass = self.gate.enter(&message.header(), message.data().len(), deed).await?;
-                if let Some(error) = surplus {
-                    return Err(error.into());
+                // zbus looks at the arguments of methods that have some
+                if message.header().signature() != &Signature::Unit && self.takes_nothing(&name) {
+                    return Err(fdo::Error::InvalidArgs(format!("{name} takes no arguments")).into());
                 }
                 let _turn = if self.cost == Cost::Listing { self.gate.listing().await } else { None };
                 work.await
