@@ -57,6 +57,7 @@ impl Staging {
                 Ok(false) => {}
                 Err(Error::Integrity { .. } | Error::OtherContent(_)) => stored.refused.push(small.no),
                 Err(Error::Unstorable(_)) => {
+                    self.wanted.less(small.bytes.len() as u64);
                     self.set(&[small.no], EntryState::Skipped(SkipReason::Unstorable))?;
                     stored.unstorable.push(small.no);
                 }
