@@ -6,14 +6,14 @@ use std::time::Instant;
 use bytes::Bytes;
 use sharekaro_proto::{
     ErrorCode, TransferKey,
-    nouns::transfer::{Direction, Priority, TransferState},
+    nouns::transfer::{Direction, TransferState},
     wire::{
         ExtentsPage, ExtentsRequest, LayerPage, LayerRequest, ManifestPage, ManifestRequest, PAGE_MAX, PIECE_RANGES_MAX, PackHead,
         PackPage, PackRequest, PieceHead, PieceRequest, Status, encode_frame, reply,
     },
 };
 
-use super::{record::Record, sources::Source};
+use super::{record::Record, sources::Source, table::rank};
 use crate::{
     crash,
     engine::{Engine, peers::serve::Answer},
@@ -31,15 +31,6 @@ const LAYER_MAX: u32 = (PAGE_MAX / 32) as u32;
 fn line_priority(record: &Record) -> i32 {
     let small = i32::from(record.bytes_total < 4 << 20); // a small file is not stuck behind a big one
     small + rank(record.priority)
-}
-
-/// Which of two priorities goes first: the larger one.
-pub(super) fn rank(priority: Priority) -> i32 {
-    match priority {
-        Priority::Low => -10,
-        Priority::Normal => 0,
-        Priority::High => 10,
-    }
 }
 
 impl Engine {

@@ -13,12 +13,12 @@ use sharekaro_proto::{
     },
     nouns::{
         text::lossless,
-        transfer::{Direction, Phase, TransferState},
+        transfer::{Direction, Phase, Priority, TransferState},
     },
 };
 use tokio::time::Instant;
 
-use super::{crowd::Given, record::Record, serve::rank};
+use super::{crowd::Given, record::Record};
 use crate::engine::{clock, peers::table::PeerTable};
 
 /// Transfers that ended and are still listed; the database has all of them.
@@ -29,6 +29,15 @@ const RATE_WINDOW: Duration = Duration::from_secs(3);
 
 /// So many names of what was left out go into an event; `transfer show` has all.
 const SKIPPED_SHOWN: usize = 1_000;
+
+/// Which of two priorities goes first: the larger one, whatever is added for small transfers.
+pub fn rank(priority: Priority) -> i32 {
+    match priority {
+        Priority::Low => -10,
+        Priority::Normal => 0,
+        Priority::High => 10,
+    }
+}
 
 /// A transfer that is remembered, and what it does right now.
 pub struct Row {
@@ -235,8 +244,6 @@ pub fn not_found(id: TransferId) -> ErrorBody {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use sharekaro_proto::nouns::transfer::Priority;
-
     use super::*;
     use crate::engine::transfers::record::SendOptions;
 
