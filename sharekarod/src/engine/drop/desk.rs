@@ -13,7 +13,7 @@ use sharekaro_proto::{
         drop::{DropItem, DropState},
         event::Fact,
     },
-    nouns::{text::lossless, transfer::TransferState},
+    nouns::transfer::TransferState,
 };
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -25,15 +25,12 @@ use super::{
     table::Place,
 };
 use crate::{
-    engine::{Engine, Subscription, clock},
+    engine::{Engine, Subscription},
     files::{
         FileName,
         dropped::{Seen, is_hidden, is_ours, unfinished},
     },
-    store::{
-        self,
-        drops::{DropRow, Stage},
-    },
+    store::{self, drops::DropRow},
 };
 
 /// What comes in a burst is read together.
@@ -102,11 +99,11 @@ pub(super) struct Desk {
     /// What was taken and is not over.
     pub(super) rows: BTreeMap<i64, DropRow>,
     /// Where a row was taken from.
-    at: HashMap<Place, i64>,
+    pub(super) at: HashMap<Place, i64>,
     /// The rows that a transfer carries.
     pub(super) carried: HashMap<TransferId, Vec<i64>>,
     /// How each of these transfers stood when we looked last.
-    standing: HashMap<TransferId, (TransferState, Option<String>)>,
+    pub(super) standing: HashMap<TransferId, (TransferState, Option<String>)>,
     /// Rows to look at in this turn.
     pub(super) check: BTreeSet<i64>,
     /// Places that are shown otherwise from now on.
@@ -120,7 +117,7 @@ pub(super) struct Desk {
     /// What was sent in this turn.
     pub(super) sent: Vec<(Place, DropItem)>,
     /// The lists of what waits, as they were written last.
-    listed: Vec<Vec<String>>,
+    pub(super) listed: Vec<Vec<String>>,
     blind: bool,
     lost: bool,
     /// Something may go now that could not before.
@@ -354,94 +351,6 @@ impl Desk {
         }
     }
 
-    // ---- rows ------------------------------------------------------------------------------------------------
-
-    /// From now on this is taken, and its transfers are watched.
-    pub(super) fn take_row(&mut self, row: DropRow) {
-        for transfer in row.receivers.iter().filter_map(|it| it.transfer) {
-            self.carried.entry(transfer).or_default().push(row.id);
-        }
-        if let Some(place) = self.place_of(&row) {
-            self.at.insert(place.clone(), row.id);
-            self.dirty.insert(place);
-        }
-        self.rows.insert(row.id, row);
-    }
-
-    /// This is over.
-    pub(super) fn drop_row(&mut self, id: i64) -> Option<DropRow> {
-        let row = self.rows.remove(&id)?;
-        for transfer in row.receivers.iter().filter_map(|it| it.transfer) {
-            if let Some(rows) = self.carried.get_mut(&transfer) {
-                rows.retain(|other| *other != id);
-                if rows.is_empty() {
-                    self.carried.remove(&transfer);
-                    self.standing.remove(&transfer);
-                }
-            }
-        }
-        if let Some(place) = self.place_of(&row) {
-            self.at.remove(&place);
-            self.dirty.insert(place);
-        }
-        Some(row)
-    }
-
-    /// What was taken from a place and is under way.
-    pub(super) fn row_at(&self, place: &Place) -> Option<i64> {
-        let row = self.rows.get(self.at.get(place)?)?;
-        matches!(row.stage, Stage::Sending | Stage::Removing).then_some(row.id)
-    }
-
-    /// What was taken from a place and goes again to some.
-    pub(super) fn again_at(&self, place: &Place) -> Option<i64> {
-        let row = self.rows.get(self.at.get(place)?)?;
-        (row.stage == Stage::Again).then_some(row.id)
-    }
-
-    /// Where a row lies now; `None` where its drop folder is no longer configured.
-    pub(super) fn place_of(&self, row: &DropRow) -> Option<Place> {
-        let root = self.roots.iter().position(|root| *root == row.root)?;
-        let at = if row.stage == Stage::Failed { row.filed.as_ref().unwrap_or(&row.place) } else { &row.place };
-        Some((root, at.clone()))
-    }
-
-    // ---- what people see -------------------------------------------------------------------------------------
-
-    /// Shows what changed in this turn, and lists what waits in the folders themselves.
-    async fn show(&mut self) {
-        let (dirty, sent) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.sent));
-        if dirty.is_empty() && sent.is_empty() {
-            return;
-        }
-        let rows: HashMap<Place, &DropRow> = self.rows.values().filter_map(|row| Some((self.place_of(row)?, row))).collect();
-        let shown: Vec<(Place, Option<DropItem>)> = dirty
-            .into_iter()
-            .map(|place| {
-                let unit = self.units.get(&place).map(|unit| (unit.state, unit.reason.clone(), None));
-                let row = || rows.get(&place).map(|row| (self.state_of(row), self.reason_of(row), Some(row.target.clone())));
-                let item = unit.or_else(row).map(|(state, reason, target)| self.item(&place, target, state, reason));
-                (place, item)
-            })
-            .collect();
-        self.engine.update(|state| {
-            sent.into_iter().for_each(|(place, item)| state.drops.show(place, item));
-            for (place, item) in shown {
-                match item {
-                    Some(item) => state.drops.show(place, item),
-                    None => state.drops.hide(&place),
-                }
-            }
-        });
-        self.list_what_waits().await;
-    }
-
-    pub(super) fn item(&self, place: &Place, target: Option<String>, state: DropState, reason: Option<String>) -> DropItem {
-        let path = self.roots.get(place.0).map(|root| root.join(&place.1)).unwrap_or_default();
-        let target = target.unwrap_or_else(|| self.target_of(place));
-        DropItem { path: lossless(path.as_os_str().as_encoded_bytes()), target, state, reason }
-    }
-
     /// To whom something goes, as a person wrote it.
     pub(super) fn target_of(&self, place: &Place) -> String {
         match folder_of(&self.names, &place.1) {
@@ -455,45 +364,6 @@ impl Desk {
         self.engine.config().drop_target_in(self.roots.get(root)?).map(str::to_owned)
     }
 
-    /// Writes `Waiting.txt` where something waits, and removes it where nothing does.
-    async fn list_what_waits(&mut self) {
-        let views = self.engine.look(|state| state.drops.views());
-        let roots = self.roots.clone();
-        let lists: Vec<Vec<String>> = roots
-            .iter()
-            .map(|root| {
-                let top = format!("{}/", lossless(root.as_os_str().as_encoded_bytes()));
-                let waiting = views.iter().filter(|item| item.state == DropState::Waiting);
-                let below = waiting.filter_map(|item| Some((item.path.strip_prefix(&top)?, item.reason.as_deref().unwrap_or_default())));
-                let mut lines: Vec<String> =
-                    below.map(|(path, why)| format!("{}: {why}", sharekaro_proto::nouns::text::Shown(path))).collect();
-                if lines.len() > LINES_MAX {
-                    let more = lines.len() - LINES_MAX;
-                    lines.truncate(LINES_MAX);
-                    lines.push(format!("and {more} more: `sharectl drop status` lists all"));
-                }
-                lines
-            })
-            .collect();
-        if lists == self.listed {
-            return;
-        }
-        self.listed.clone_from(&lists);
-        let written = tokio::task::spawn_blocking(move || {
-            for (root, lines) in roots.iter().zip(&lists) {
-                let dir = crate::files::dropped::DropDir::open(root);
-                if let Ok(dir) = dir
-                    && let Err(e) = dir.write_waiting(lines)
-                {
-                    tracing::debug!(root = %root.display(), "cannot list what waits: {e}");
-                }
-            }
-        });
-        if written.await.is_err() {
-            tracing::warn!("writing the list of what waits was interrupted");
-        }
-    }
-
     /// What was lost sight of is found again by a survey.
     pub(super) fn survey_again_soon(&mut self) {
         self.survey_at = self.survey_at.min(Instant::now() + AGAIN);
@@ -503,14 +373,4 @@ impl Desk {
     pub(super) fn again_soon(&mut self) {
         self.again_at.get_or_insert(Instant::now() + AGAIN);
     }
-
-    /// Keeps rows as they are now, all or none of them.
-    pub(super) async fn keep(&self, rows: Vec<DropRow>) -> Result<(), store::Error> {
-        let now = clock::now_ms();
-        let rows: Vec<DropRow> = rows.into_iter().map(|row| DropRow { changed_ms: now, ..row }).collect();
-        self.engine.store().write(store::Durability::Durable, move |t| rows.iter().try_for_each(|row| store::drops::save(t, row))).await
-    }
 }
-
-/// So many lines of `Waiting.txt` are read by a person.
-const LINES_MAX: usize = 200;

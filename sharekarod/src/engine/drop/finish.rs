@@ -4,14 +4,8 @@
 //! The journal says first what is going to happen, then it happens, then the journal says that it has: killed in
 //! between, the next start finds which.
 
-use std::path::{Path, PathBuf};
-
 use sharekaro_proto::{
-    ErrorBody,
-    control::{
-        drop::{DropItem, DropState},
-        transfer::Skipped,
-    },
+    control::{drop::DropItem, transfer::Skipped},
     nouns::{
         text::lossless,
         transfer::{SkipReason, TransferState},
@@ -20,15 +14,15 @@ use sharekaro_proto::{
 use tokio::time::Instant;
 
 use super::{
+    deed::{Deed, Done, Plan, carry_out},
     desk::{Desk, Unit},
     settle::Settle,
     table::Place,
 };
 use crate::{
-    config::DropAfter,
     crash,
     engine::clock,
-    files::dropped::{DropDir, FAILED, FilingError, Print, SENT, Seen, Trouble},
+    files::dropped::Seen,
     store::{
         self, Durability,
         drops::{DropRow, Receiver, Stage},
@@ -51,51 +45,10 @@ enum Outcome {
     Failed(String),
 }
 
-/// What is to be done about a row.
-enum Plan {
-    /// Nothing but to see whether it is still there.
-    Watch,
-    /// Everybody has it.
-    Deliver(DropAfter),
-    /// It is marked to be removed.
-    Remove,
-    /// It is marked as failed.
-    Fail(String),
-    /// Some lack it still.
-    Again,
-}
-
-/// What was done.
-enum Done {
-    Nothing,
-    /// It is there, and some lack it still.
-    Lacked,
-    /// It is in `Sent` or `Failed` now.
-    Filed(PathBuf),
-    /// It stays where it is.
-    Stays,
-    /// It is as it was sent, and may be removed.
-    Removable,
-    Removed,
-    /// It is not there any more.
-    Gone,
-    /// It is called otherwise now.
-    Renamed(PathBuf),
-    /// It is no longer what was sent.
-    Changed,
-    /// Not now.
-    Refused(String),
-}
-
-struct Job {
-    row: DropRow,
-    plan: Plan,
-}
-
 impl Desk {
     /// Looks at the rows that something happened to.
     pub(super) async fn finish(&mut self) {
-        let mut jobs = Vec::new();
+        let mut deeds = Vec::new();
         let mut marked = Vec::new();
         for id in std::mem::take(&mut self.check) {
             let Some(plan) = self.plan(id) else { continue };
@@ -107,7 +60,7 @@ impl Desk {
                 marked.push(row.clone());
             }
             self.dirty.extend(self.rows.get(&id).and_then(|row| self.place_of(row)));
-            jobs.extend(self.rows.get(&id).map(|row| Job { row: row.clone(), plan }));
+            deeds.extend(self.rows.get(&id).map(|row| Deed { row: row.clone(), plan }));
         }
         if !marked.is_empty()
             && let Err(e) = self.keep(marked).await
@@ -117,7 +70,7 @@ impl Desk {
         }
         crash::point("drop-judged");
         let Ok(done) =
-            tokio::task::spawn_blocking(move || jobs.into_iter().map(|job| (job.row.id, carry_out(&job))).collect::<Vec<_>>()).await
+            tokio::task::spawn_blocking(move || deeds.into_iter().map(|deed| (deed.row.id, carry_out(&deed))).collect::<Vec<_>>()).await
         else {
             return;
         };
@@ -345,67 +298,6 @@ impl Desk {
             }
         }
     }
-
-    // ---- for people ------------------------------------------------------------------------------------------
-
-    /// Where a row stands.
-    pub(super) fn state_of(&self, row: &DropRow) -> DropState {
-        match row.stage {
-            Stage::Failed => DropState::Failed,
-            Stage::Again => DropState::Settling,
-            Stage::Kept | Stage::Sent => DropState::Sent,
-            Stage::Removing => DropState::Sending,
-            Stage::Sending if self.lacking(row).iter().all(|(_, why)| why.is_some()) => DropState::Waiting,
-            Stage::Sending => DropState::Sending,
-        }
-    }
-
-    /// Why a row does not go on, and who lacks it until then.
-    pub(super) fn reason_of(&self, row: &DropRow) -> Option<String> {
-        if row.stage != Stage::Sending || row.reason.is_some() {
-            return row.reason.clone();
-        }
-        let lacking = self.lacking(row);
-        let several = row.receivers.len() > 1;
-        let told: Vec<String> = lacking
-            .into_iter()
-            .filter(|(_, why)| several || why.is_some())
-            .map(|(name, why)| match (several, why) {
-                (true, Some(why)) => format!("{name} lacks it: {why}"),
-                (true, None) => format!("{name} lacks it"),
-                (false, why) => why.unwrap_or_default(),
-            })
-            .collect();
-        if told.is_empty() { None } else { Some(told.join("; ")) }
-    }
-
-    /// Who has no receipt sent yet, and what each waits for.
-    fn lacking(&self, row: &DropRow) -> Vec<(String, Option<String>)> {
-        let lacks = row.receivers.iter().filter(|it| !it.done);
-        lacks
-            .map(|it| {
-                (self.engine.label(it.peer), it.transfer.and_then(|id| self.engine.record(id)).and_then(|record| self.waits_for(&record)))
-            })
-            .collect()
-    }
-
-    /// What a transfer waits for; `None` where it goes on or is over.
-    fn waits_for(&self, record: &Record) -> Option<String> {
-        let label = self.engine.label(record.peer);
-        match record.state {
-            TransferState::Queued if self.engine.open_session(&record.peer).is_none() => {
-                Some(format!("{label} cannot be reached; it goes by itself when {label} is back"))
-            }
-            TransferState::Offered => Some(format!("a person has to accept it on {label}")),
-            TransferState::Paused => Some(format!("it is paused: `sharectl transfer resume {}` on the side that paused it", record.id)),
-            TransferState::Waiting => Some(record.error.as_ref().map_or_else(|| "it waits".to_owned(), sentence)),
-            _ => None,
-        }
-    }
-}
-
-fn sentence(error: &ErrorBody) -> String {
-    if error.hint.is_empty() { error.message.clone() } else { format!("{}: {}", error.message, error.hint) }
 }
 
 /// What became of one of the things that a transfer carries.
@@ -436,106 +328,4 @@ fn left_out_reason(left_out: &[&Skipped]) -> String {
     let names: Vec<String> = lasting.iter().take(NAMED_MAX).map(|it| format!("{} ({})", it.path, it.reason)).collect();
     let more = if lasting.len() > NAMED_MAX { format!(" and {} more", lasting.len() - NAMED_MAX) } else { String::new() };
     format!("could not be sent: {}{more}", names.join(", "))
-}
-
-// ---- on the disk -------------------------------------------------------------------------------------------------
-
-fn carry_out(job: &Job) -> Done {
-    let dir = match DropDir::open(&job.row.root) {
-        Ok(dir) => dir,
-        Err(e) => return Done::Refused(format!("the drop folder cannot be used: {e}")),
-    };
-    let now = match dir.look(&job.row.place, &mut Vec::new()) {
-        Ok(now) => now,
-        Err(Trouble::Missing(_)) => None,
-        Err(e) => return Done::Refused(format!("its folder cannot be used: {e}")),
-    };
-    match &job.plan {
-        Plan::Remove => match dir.remove(&job.row.place) {
-            Ok(()) => Done::Removed,
-            Err(e) => Done::Refused(format!("everybody has it, and it cannot be removed: {e}")),
-        },
-        Plan::Fail(reason) => fail(&dir, &job.row, now.is_some(), reason),
-        Plan::Again => again(&dir, &job.row, now.is_some()),
-        Plan::Watch if now.is_some() => Done::Nothing,
-        Plan::Watch => renamed(&dir, &job.row).map_or(Done::Gone, Done::Renamed),
-        Plan::Deliver(after) => match now {
-            Some(now) if now.print != job.row.print => Done::Changed,
-            Some(_) => deliver(&dir, &job.row, *after),
-            None => match renamed(&dir, &job.row) {
-                Some(place) => Done::Renamed(place),
-                None => dir.find_ino(&filed_folder(SENT, &job.row), job.row.ino).map_or(Done::Gone, Done::Filed),
-            },
-        },
-    }
-}
-
-fn deliver(dir: &DropDir, row: &DropRow, after: DropAfter) -> Done {
-    match after {
-        DropAfter::Keep => return Done::Stays,
-        DropAfter::Delete => return Done::Removable,
-        DropAfter::Move => {}
-    }
-    let filed = dir.file_away(&row.place, SENT, whose(row));
-    crash::point("drop-moved");
-    match filed {
-        // somebody wrote to it in the very moment: what is in `Sent` is what was sent, always
-        Ok(filed) if dir.look(&filed, &mut Vec::new()).is_ok_and(|it| it.is_some_and(|it| it.print != row.print)) => {
-            match dir.put_back(&filed, &row.place) {
-                Ok(_) => Done::Changed,
-                Err(_) => Done::Filed(filed),
-            }
-        }
-        Ok(filed) => Done::Filed(filed),
-        Err(FilingError::Gone) => Done::Gone,
-        Err(e) => Done::Refused(format!("everybody has it, and it cannot be moved to {SENT}: {e}")),
-    }
-}
-
-fn fail(dir: &DropDir, row: &DropRow, is_there: bool, reason: &str) -> Done {
-    let filed = match is_there {
-        true => match dir.file_away(&row.place, FAILED, whose(row)) {
-            Ok(filed) => filed,
-            Err(FilingError::Gone) => return Done::Gone,
-            Err(e) => return Done::Refused(format!("{reason} (and it cannot be moved to {FAILED}: {e})")),
-        },
-        false => match dir.find_ino(&filed_folder(FAILED, row), row.ino) {
-            Some(filed) => filed,
-            None => return Done::Gone,
-        },
-    };
-    if let Err(e) = dir.write_reason(&filed, &format!("{reason}\n\nsharectl drop retry tries it again.\n")) {
-        tracing::warn!("cannot write why something failed: {e}");
-    }
-    Done::Filed(filed)
-}
-
-/// What goes again lies in `Failed` perhaps, and comes back first.
-fn again(dir: &DropDir, row: &DropRow, is_there: bool) -> Done {
-    match &row.filed {
-        Some(filed) if dir.is_there(filed) => match dir.put_back(filed, &row.place) {
-            Ok(place) => Done::Renamed(place),
-            Err(FilingError::Gone) => Done::Gone,
-            Err(e) => Done::Refused(format!("it cannot be moved back: {e}")),
-        },
-        _ if is_there => Done::Lacked,
-        _ => renamed(dir, row).map_or(Done::Gone, Done::Renamed),
-    }
-}
-
-/// Where it is now, where it was only renamed in its folder.
-fn renamed(dir: &DropDir, row: &DropRow) -> Option<PathBuf> {
-    let folder = row.place.parent().unwrap_or(Path::new(""));
-    let place = dir.find_ino(folder, row.ino)?;
-    let print: Print = dir.look(&place, &mut Vec::new()).ok()??.print;
-    (print == row.print).then_some(place)
-}
-
-fn filed_folder(into: &str, row: &DropRow) -> PathBuf {
-    Path::new(into).join(whose(row).replace('/', "_"))
-}
-
-/// The folder in `Sent` and `Failed`: as the target is called.
-fn whose(row: &DropRow) -> &str {
-    if row.target.is_empty() { "nobody" } else { &row.target }
 }

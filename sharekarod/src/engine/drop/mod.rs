@@ -4,6 +4,7 @@
 //! send, file. The files themselves are the list of what is to do; the journal in the store knows only what was taken
 //! from them, so that nothing is sent twice, wherever the daemon was killed.
 
+mod deed;
 mod desk;
 mod dispatch;
 mod finish;
@@ -11,7 +12,9 @@ mod folders;
 mod look;
 mod names;
 mod retry;
+mod rows;
 pub mod settle;
+mod shown;
 mod survey;
 pub mod table;
 

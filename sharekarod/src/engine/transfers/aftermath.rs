@@ -14,8 +14,8 @@ use sharekaro_proto::{
 };
 
 use super::{
+    ending,
     inbox::{by_person, lies_apart, usable_dir},
-    pull,
     record::Record,
     sources::with_causes,
     table::not_found,
@@ -32,7 +32,7 @@ impl Engine {
         let _alone = self.inner.policy.aftermath.acquire().await;
         let Some(record) = self.record(id).filter(lies_apart) else { return self.transfer(id) }; // somebody was faster
         let RawPath(to) = accept.dir.unwrap_or_else(|| RawPath(self.config().inbox_dir.clone()));
-        let (held, state_dir, listing) = (self.destination(&record), self.config().state_dir.clone(), pull::listing_path(self, &record));
+        let (held, state_dir, listing) = (self.destination(&record), self.config().state_dir.clone(), ending::listing_path(self, &record));
         let (destination, key, conflict) = (to.clone(), record.key, record.conflict.unwrap_or(Conflict::Rename));
         let placed = on_disk(move || {
             usable_dir(&destination)?;
@@ -47,7 +47,7 @@ impl Engine {
         })
         .await?;
         self.note_decision(by_person(&record, Action::Accept, "out of quarantine"));
-        self.remember_contents(pull::listing_path(self, &record), to).await;
+        self.remember_contents(ending::listing_path(self, &record), to).await;
         self.transfer(id)
     }
 
@@ -65,7 +65,7 @@ impl Engine {
             None => self.store().read(move |c| store::transfers::find(c, id)).await?.ok_or_else(|| not_found(id))?,
         };
         can_be_undone(&record)?;
-        let (destination, listing) = (self.destination(&record), pull::listing_path(self, &record));
+        let (destination, listing) = (self.destination(&record), ending::listing_path(self, &record));
         let undone =
             on_disk(move || cage::undo(&destination, &listing).map_err(|e| local(&e, "what is left can be taken back again"))).await?;
         if is_shown {

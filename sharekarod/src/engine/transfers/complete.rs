@@ -10,7 +10,7 @@ use sharekaro_proto::{
 };
 
 use super::{
-    pull::path_of,
+    ending::path_of,
     record::{Record, SKIPPED_NAMED_MAX},
 };
 use crate::{

@@ -20,8 +20,9 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     fetch::Fetch,
-    pull::{Stop, blocking, granted, kind_of, odd, read},
+    pull::read,
     serve::{no, refused},
+    stop::{Stop, blocking, granted, kind_of, odd},
 };
 use crate::{
     engine::{Engine, peers::serve::Answer},

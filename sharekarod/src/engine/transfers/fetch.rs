@@ -19,7 +19,8 @@ use super::{
     delta::Recipes,
     jobs::Reserved,
     plan::{Pieces, Remaining, Work},
-    pull::{Counters, Stop, blocking, granted, kind_of, odd, read_piece, zeroes},
+    pull::{Counters, read_piece, zeroes},
+    stop::{Stop, blocking, granted, kind_of, odd},
 };
 use crate::{
     engine::Engine,

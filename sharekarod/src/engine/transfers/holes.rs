@@ -6,7 +6,7 @@ use sharekaro_proto::wire::{ExtentsPage, ExtentsRequest, PIECE_SIZE, Request, re
 
 use super::{
     fetch::Fetch,
-    pull::{Stop, blocking, granted, kind_of, odd},
+    stop::{Stop, blocking, granted, kind_of, odd},
 };
 use crate::{files::piece_count, net::Ask};
 

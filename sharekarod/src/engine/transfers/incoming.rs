@@ -10,10 +10,11 @@ use sharekaro_proto::{
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
-    crowd,
+    crowd, ending,
     outgoing::{rest, until},
-    pull::{self, Stop},
+    pull,
     record::Record,
+    stop::Stop,
     table::Row,
 };
 use crate::{
@@ -54,7 +55,7 @@ pub async fn run(engine: Engine, id: TransferId) {
         };
         rest(&mut changes, pause).await;
     }
-    pull::let_go(&engine, id).await;
+    ending::let_go(&engine, id).await;
 }
 
 /// Goes as far as it can right now and says how long to rest then. Cancelled when something changes.

@@ -16,6 +16,7 @@ use super::{
     limiter::Limiter,
     schedule::Schedule,
     sources::Source,
+    stop::{Stop, blocking},
 };
 use crate::{
     config::Config,
@@ -175,6 +176,19 @@ impl Job {
     /// Yields whenever somebody woke it.
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
+    }
+
+    /// Work that makes or moves files of the transfer: one at a time, also where nobody waits for the end of one.
+    ///
+    /// # Errors
+    /// What the work says.
+    pub async fn make<T: Send + 'static>(&self, work: impl FnOnce() -> Result<T, Stop> + Send + 'static) -> Result<T, Stop> {
+        let making = Arc::clone(&self.making).lock_owned().await;
+        blocking(move || {
+            let _making = making;
+            work()
+        })
+        .await
     }
 
     /// Whether the caller is the first to run it.

@@ -3,12 +3,15 @@
 //! Planned a handful at a time, so that a million files need no more memory than a hundred.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     ops::Range,
     sync::{Mutex, PoisonError},
 };
 
-use super::{fetch::Fetch, pull::Stop};
+use super::{
+    fetch::Fetch,
+    stop::{Stop, blocking},
+};
 pub use crate::files::cage::SMALL_MAX;
 use crate::files::{Item, piece_len};
 
@@ -118,22 +121,18 @@ impl Remaining {
 }
 
 /// Walks the manifest and plans what is missing.
-pub struct Planner {
+struct Planner {
     fetch: Fetch,
     next: u32,
 }
 
 impl Planner {
-    /// From the first entry on.
-    pub fn new(fetch: Fetch) -> Self {
+    fn new(fetch: Fetch) -> Self {
         Self { fetch, next: 1 }
     }
 
     /// The next works; the planner comes back while there is more.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn plan(mut self) -> Result<(Option<Self>, Vec<Work>), Stop> {
+    fn plan(mut self) -> Result<(Option<Self>, Vec<Work>), Stop> {
         let mut works = Vec::new();
         let mut pack = Pack::default();
         while works.len() < BATCH {
@@ -162,6 +161,47 @@ impl Planner {
             }
         }
         Ok(None)
+    }
+}
+
+/// What is to be fetched next: pieces of files that were begun, then what is planned, then what is not planned yet.
+pub struct Queue {
+    planner: Option<Planner>,
+    pieces: VecDeque<Pieces>,
+    ahead: VecDeque<Work>,
+}
+
+impl Queue {
+    /// From the first entry on.
+    pub fn new(fetch: Fetch) -> Self {
+        Self { planner: Some(Planner::new(fetch)), pieces: VecDeque::new(), ahead: VecDeque::new() }
+    }
+
+    /// A file was begun: these are missing of it.
+    pub fn add(&mut self, pieces: Option<Pieces>) {
+        self.pieces.extend(pieces);
+    }
+
+    /// What to ask for now; `None` where nothing is left.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub async fn next(&mut self) -> Result<Option<Work>, Stop> {
+        loop {
+            while let Some(pieces) = self.pieces.front_mut() {
+                if let Some(work) = pieces.next() {
+                    return Ok(Some(work));
+                }
+                self.pieces.pop_front();
+            }
+            if let Some(work) = self.ahead.pop_front() {
+                return Ok(Some(work));
+            }
+            let Some(planner) = self.planner.take() else { return Ok(None) };
+            let (planner, works) = blocking(move || planner.plan()).await?;
+            self.planner = planner;
+            self.ahead.extend(works);
+        }
     }
 }
 

@@ -13,11 +13,13 @@ use std::{
 use sharekaro_proto::wire::{LayerRequest, Request, reply, request};
 
 use super::{
+    ending::path_of,
     fetch::Fetch,
-    pull::{Stop, blocking, granted, kind_of, odd, read},
+    pull::read,
     receipt::each_stored,
     record::Record,
     sources::Source,
+    stop::{Stop, blocking, granted, kind_of, odd},
 };
 use crate::{
     engine::Engine,
@@ -192,7 +194,7 @@ impl Engine {
             let manifest = source.tree.manifest();
             let files = manifest.iter_from(1).filter_map(Result::ok).filter(|(_, item)| item.is_file());
             let mut stored = files
-                .filter(|(no, _)| skipped.is_empty() || super::pull::path_of(manifest, *no).is_ok_and(|path| !skipped.contains(&path)))
+                .filter(|(no, _)| skipped.is_empty() || path_of(manifest, *no).is_ok_and(|path| !skipped.contains(&path)))
                 .take(REMEMBERED_MAX);
             let mut kept = Ok(());
             each_stored(&path, |size, hash| {

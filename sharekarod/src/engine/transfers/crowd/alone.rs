@@ -13,9 +13,11 @@ use crate::{
     engine::{
         Engine,
         transfers::{
+            ending,
             fetch::Fetch,
-            pull::{self, Stop, blocking},
+            pull,
             record::Record,
+            stop::{Stop, blocking},
         },
     },
     files::Error,
@@ -40,7 +42,7 @@ pub async fn without_source(engine: &Engine, record: &Record) -> Result<(), Stop
         never = watch(engine, record, &fetch) => return never,
     }
     pull::show(engine, record.id, &fetch.counters);
-    pull::store(engine, record, &fetch.staging, fetch.destination.clone()).await
+    ending::store(engine, record, &fetch.staging, fetch.destination.clone()).await
 }
 
 /// One shared file after the other. Where anything else is missing, it waits for the source.

@@ -21,7 +21,8 @@ use super::{
 use crate::{
     engine::transfers::{
         fetch::{self, Fetch},
-        pull::{Stop, blocking, granted, kind_of, odd, read_piece, zeroes},
+        pull::{read_piece, zeroes},
+        stop::{Stop, blocking, granted, kind_of, odd},
     },
     files::{Error, Item, Value, piece_count, piece_len},
     net::{self, Session},

@@ -6,7 +6,7 @@ use super::Member;
 use crate::{
     engine::{
         Engine,
-        transfers::{plan::SMALL_MAX, pull, record::Record},
+        transfers::{ending, plan::SMALL_MAX, record::Record},
     },
     files::{Value, cage::read_listing},
 };
@@ -29,7 +29,7 @@ impl Engine {
     /// The big files that a transfer placed, by content.
     pub(super) fn placed_files(&self, record: &Record) -> Vec<(Value, u64, PathBuf)> {
         let destination = self.destination(record);
-        let path = pull::listing_path(self, record);
+        let path = ending::listing_path(self, record);
         let listed = read_listing(&path).into_iter().flatten().flatten().filter(|it| it.size > SMALL_MAX);
         let placed = listed.filter_map(|it| Some((Value::try_from(it.content.as_slice()).ok()?, it.size, destination.join(it.path()))));
         placed.take(PLACED_MAX).collect()

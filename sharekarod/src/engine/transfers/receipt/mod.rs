@@ -16,7 +16,12 @@ use sharekaro_proto::{
     wire::{INLINE_RECEIPT_MAX, PAGE_MAX, ReceiptRequest, Reply, Request, Status, request},
 };
 
-use super::{pull, record::Record, table::not_found};
+use super::{
+    pull,
+    record::Record,
+    stop::{Stop, blocking},
+    table::not_found,
+};
 use crate::{
     engine::{Engine, clock, peers::serve::Answer},
     files::{Staging, Value},
@@ -37,13 +42,13 @@ impl Engine {
     }
 
     /// Writes and signs the receipt for what was stored. It is written file by file, as it may be long.
-    pub(crate) async fn write_receipt(&self, record: &Record, staging: std::sync::Arc<Staging>) -> Result<(), pull::Stop> {
+    pub(crate) async fn write_receipt(&self, record: &Record, staging: std::sync::Arc<Staging>) -> Result<(), Stop> {
         let (path, from, to, engine) = (self.receipt_path(record), record.peer, self.id(), self.clone());
         let at = clock::timestamp(clock::now_ms()).to_string();
-        pull::blocking(move || {
+        blocking(move || {
             text::write(&path, from, to, &at, &staging, |digest| engine.inner.identity.sign(digest)).map_err(|e| match e {
                 text::WriteError::Files(e) => e.into(),
-                text::WriteError::Io(e) => pull::Stop::Wait(
+                text::WriteError::Io(e) => Stop::Wait(
                     ErrorBody::new(ErrorCode::LocalFile, format!("cannot write the receipt: {e}"))
                         .hint("is there room in the state folder?"),
                 ),

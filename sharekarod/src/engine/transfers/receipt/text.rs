@@ -23,7 +23,7 @@ use sharekaro_proto::{
 };
 
 use crate::{
-    engine::transfers::pull,
+    engine::transfers::ending,
     files::{self, Manifest, Staging},
     identity,
 };
@@ -268,7 +268,7 @@ struct Folder {
 impl Folder {
     fn path_in(&mut self, manifest: &Manifest, no: u32) -> Result<&str, files::Error> {
         if self.no != no {
-            self.path = if no == 0 { String::new() } else { pull::path_of(manifest, no)? + "/" };
+            self.path = if no == 0 { String::new() } else { ending::path_of(manifest, no)? + "/" };
             self.no = no;
         }
         Ok(&self.path)
