@@ -3,21 +3,28 @@
 //! One table of keys for all three sources. An unknown key in the file is an error with its line, never ignored.
 //! Paths follow XDG; nothing is created here.
 
+mod home;
+mod told;
+mod values;
+
 use std::{
-    fs, io,
+    io,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use clap::Parser;
 use serde::{Deserialize, Serialize};
 use sharekaro_proto::{
     control::policy::Rule,
-    nouns::{
-        amount::Amount,
-        hours::{Hours, TimeOfDay},
-    },
-    wire::NAME_MAX,
+    nouns::hours::{Hours, TimeOfDay},
+};
+
+pub use self::told::Told;
+pub(crate) use self::values::{duration, rate};
+use self::{
+    home::Home,
+    told::{ToldLimit, read, rules},
+    values::{absolute, absolutes, device_name, host_name},
 };
 
 /// The UDP port of a daemon that was told no other.
@@ -87,111 +94,6 @@ impl Error {
     }
 }
 
-/// Everything that can be told, from one source. Each key is a flag, a `SHAREKARO_*` variable and a key of the file.
-#[derive(Parser, Deserialize, Default, Debug, Clone)]
-#[command(name = "sharekarod", version, about = "Finds the machines on the LAN and moves messages, files and folders between them")]
-#[serde(deny_unknown_fields)]
-pub struct Told {
-    /// What this device calls itself (default: the host name)
-    #[arg(long, env = "SHAREKARO_NAME")]
-    name: Option<String>,
-    /// UDP port for other devices; 0 takes any free one (default: 47810)
-    #[arg(long, env = "SHAREKARO_PORT")]
-    port: Option<u16>,
-    /// Where received files land (default: ShareKaro in the download folder)
-    #[arg(long, env = "SHAREKARO_INBOX_DIR")]
-    inbox_dir: Option<PathBuf>,
-    /// What is put there is sent (default: ~/ShareDrop)
-    #[arg(long, env = "SHAREKARO_DROP_DIR")]
-    drop_dir: Option<PathBuf>,
-    /// More folders of that kind, separated by colons
-    #[arg(long, env = "SHAREKARO_EXTRA_DROP_DIRS", value_delimiter = ':', value_name = "DIR")]
-    extra_drop_dirs: Option<Vec<PathBuf>>,
-    /// Drop folders with a target and an end of their own; only in the file.
-    #[arg(skip)]
-    drop: Option<Vec<ToldDrop>>,
-    /// To whom goes what lies at the top of a drop folder, as sharectl send takes it (default: nobody, it waits)
-    #[arg(long, env = "SHAREKARO_DROP_TARGET")]
-    drop_target: Option<String>,
-    /// What becomes of it once it was sent: move (to Sent), keep or delete (default: move)
-    #[arg(long, env = "SHAREKARO_DROP_AFTER")]
-    drop_after: Option<DropAfter>,
-    /// Key and database (default: $XDG_STATE_HOME/sharekaro)
-    #[arg(long, env = "SHAREKARO_STATE_DIR")]
-    state_dir: Option<PathBuf>,
-    /// The control socket (default: $XDG_RUNTIME_DIR/sharekaro/control.sock)
-    #[arg(long, env = "SHAREKARO_SOCKET")]
-    socket: Option<PathBuf>,
-    /// Congestion control between peers: cubic or bbr (default: cubic)
-    #[arg(long, env = "SHAREKARO_CONGESTION")]
-    congestion: Option<Congestion>,
-    /// Announce ourselves and look for others by mDNS (default: true)
-    #[arg(long, env = "SHAREKARO_MDNS")]
-    mdns: Option<bool>,
-    /// Let mDNS use the loopback interface too, for several daemons on one machine (default: false)
-    #[arg(long, env = "SHAREKARO_MDNS_LOOPBACK")]
-    mdns_loopback: Option<bool>,
-    /// Own org.sharekaro.ShareKaro1 on the session bus (default: true)
-    #[arg(long, env = "SHAREKARO_DBUS")]
-    dbus: Option<bool>,
-    /// Own org.sharekaro.ShareKaro1 on the bus of the system too, as for sharekarod@.service (default: false)
-    #[arg(long, env = "SHAREKARO_SYSTEM_BUS")]
-    system_bus: Option<bool>,
-    /// How long an offer waits for a person: a number with s, m, h or d (default: 1d)
-    #[arg(long, env = "SHAREKARO_OFFER_EXPIRY")]
-    offer_expiry: Option<String>,
-    /// Tell peers that what they wrote was on the screen (default: true)
-    #[arg(long, env = "SHAREKARO_READ_RECEIPTS")]
-    read_receipts: Option<bool>,
-    /// Let `sharectl clip` read and write the clipboard (default: false)
-    #[arg(long, env = "SHAREKARO_CLIPBOARD")]
-    clipboard: Option<bool>,
-    /// Bytes a second to all peers together; K, M, G are powers of 1024 (default: no limit)
-    #[arg(long, env = "SHAREKARO_UPLOAD_LIMIT")]
-    upload_limit: Option<String>,
-    /// Bytes a second from all peers together (default: no limit)
-    #[arg(long, env = "SHAREKARO_DOWNLOAD_LIMIT")]
-    download_limit: Option<String>,
-    /// Other limits at other hours; only in the file.
-    #[arg(skip)]
-    limit: Option<Vec<ToldLimit>>,
-    /// Watch the network: counters, anomalies, captures (default: true)
-    #[arg(long, env = "SHAREKARO_NET")]
-    net: Option<bool>,
-    /// So long an interface is watched before its traffic can be an anomaly (default: 1h)
-    #[arg(long, env = "SHAREKARO_NET_WARMUP")]
-    net_warmup: Option<String>,
-    /// What came and is not trusted lies there until a person lets it out (default: quarantine in the state folder)
-    #[arg(long, env = "SHAREKARO_QUARANTINE_DIR")]
-    quarantine_dir: Option<PathBuf>,
-    /// Rules, in the file alone; read one by one, so that a mistake is told with the name of its rule
-    #[arg(skip)]
-    #[serde(default)]
-    policy: Vec<toml::Table>,
-    /// The configuration file (default: $XDG_CONFIG_HOME/sharekaro/config.toml)
-    #[arg(long, env = "SHAREKARO_CONFIG")]
-    #[serde(skip)]
-    config: Option<PathBuf>,
-}
-
-/// A `[[limit]]` of the file. What it does not name stays as at other hours.
-#[derive(Deserialize, Debug, Clone)]
-#[serde(deny_unknown_fields)]
-struct ToldLimit {
-    hours: Hours,
-    upload: Option<String>,
-    download: Option<String>,
-}
-
-/// A `[[drop]]` of the file. What it does not name is as for the others.
-#[derive(Deserialize, Debug, Clone)]
-#[serde(deny_unknown_fields)]
-struct ToldDrop {
-    dir: PathBuf,
-    target: Option<String>,
-    after: Option<DropAfter>,
-}
-
 /// A drop folder with ways of its own.
 #[derive(Serialize, Debug, Clone, PartialEq, Eq)]
 pub struct OwnDrop {
@@ -205,14 +107,6 @@ pub struct OwnDrop {
     pub after: Option<DropAfter>,
 }
 
-impl ToldDrop {
-    fn parse(self, home: &Path) -> Result<OwnDrop, Error> {
-        let dir = self.dir.strip_prefix("~").map_or_else(|_| self.dir.clone(), |below| home.join(below));
-        let target = self.target.filter(|target| !target.trim().is_empty());
-        Ok(OwnDrop { dir: absolute("drop.dir", Some(dir), PathBuf::new)?, target, after: self.after })
-    }
-}
-
 /// What the limits are at certain hours. `None` within: as at other hours; `Some(None)`: no limit.
 #[derive(Serialize, Debug, Clone, PartialEq, Eq)]
 pub struct HourlyLimit {
@@ -224,13 +118,6 @@ pub struct HourlyLimit {
     /// Bytes a second from all peers together.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub download: Option<Option<u64>>,
-}
-
-impl ToldLimit {
-    fn parse(self) -> Result<HourlyLimit, Error> {
-        let read = |key, text: Option<String>| text.map(|text| rate(key, &text)).transpose();
-        Ok(HourlyLimit { hours: self.hours, upload: read("limit.upload", self.upload)?, download: read("limit.download", self.download)? })
-    }
 }
 
 /// How the sender of bytes reacts to loss.
@@ -471,133 +358,13 @@ impl Config {
     }
 }
 
-fn read(path: &Path, named: bool) -> Result<Told, Error> {
-    match fs::read_to_string(path) {
-        Ok(text) => toml::from_str(&text).map_err(|problem| Error::Parse { path: path.into(), problem: Box::new(problem) }),
-        Err(e) if e.kind() == io::ErrorKind::NotFound && !named => Ok(Told::default()),
-        Err(source) => Err(Error::Read { path: path.into(), source }),
-    }
-}
-
-fn rules(tables: Vec<toml::Table>, path: &Path) -> Result<Vec<Rule>, Error> {
-    let rule = |(place, table): (usize, toml::Table)| {
-        let name = table.get("name").and_then(toml::Value::as_str).map_or_else(|| (place + 1).to_string(), |name| format!("{name:?}"));
-        table.try_into().map_err(|problem| Error::Rule { path: path.into(), rule: name, problem: Box::new(problem) })
-    };
-    tables.into_iter().enumerate().map(rule).collect()
-}
-
-/// A device's name: control characters go, and it is cut at `NAME_MAX` bytes.
-fn device_name(name: String) -> Result<String, Error> {
-    let mut clean: String = name.trim().chars().filter(|c| !sharekaro_proto::nouns::text::is_obeyed(*c)).collect();
-    while clean.len() > NAME_MAX {
-        clean.pop();
-    }
-    if clean.is_empty() {
-        return Err(Error::Value { key: "name", value: name, why: "it needs at least one visible character" });
-    }
-    Ok(clean)
-}
-
-fn host_name() -> String {
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    if name.trim().is_empty() { "linux".to_owned() } else { name }
-}
-
-fn absolute(key: &'static str, told: Option<PathBuf>, default: impl FnOnce() -> PathBuf) -> Result<PathBuf, Error> {
-    let path = told.unwrap_or_else(default);
-    if !path.is_absolute() {
-        return Err(Error::Value { key, value: path.display().to_string(), why: "it has to be an absolute path" });
-    }
-    Ok(path)
-}
-
-fn absolutes(key: &'static str, told: Option<Vec<PathBuf>>) -> Result<Vec<PathBuf>, Error> {
-    let named = told.into_iter().flatten().filter(|path| !path.as_os_str().is_empty());
-    named.map(|path| absolute(key, Some(path), PathBuf::new)).collect()
-}
-
-/// `90s`, `15m`, `24h`, `7d`, or seconds without a letter.
-pub(crate) fn duration(key: &'static str, text: &str) -> Result<Duration, Error> {
-    let bad = || Error::Value { key, value: text.to_owned(), why: "write a number with s, m, h or d, as 90s or 7d" };
-    let (digits, unit) = text.trim().split_at(text.trim().trim_end_matches(|c: char| c.is_ascii_alphabetic()).len());
-    let factor = match unit {
-        "" | "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => return Err(bad()),
-    };
-    let count: u64 = digits.parse().map_err(|_| bad())?;
-    count.checked_mul(factor).filter(|s| *s <= 10 * 365 * 86_400).map(Duration::from_secs).ok_or_else(bad)
-}
-
-/// `500000`, `20M`, `1G` (powers of 1024) or `none`.
-pub(crate) fn rate(key: &'static str, text: &str) -> Result<Option<u64>, Error> {
-    let bad = || Error::Value { key, value: text.to_owned(), why: "write bytes a second as 500000, 20M or none" };
-    if text.trim().eq_ignore_ascii_case("none") {
-        return Ok(None);
-    }
-    text.parse().map_err(|_| bad()).and_then(|Amount(rate)| if rate > 0 { Ok(Some(rate)) } else { Err(bad()) })
-}
-
-/// The folders of this user.
-struct Home {
-    home: PathBuf,
-    config: PathBuf,
-    state: PathBuf,
-    downloads: PathBuf,
-}
-
-impl Home {
-    fn find() -> Result<Self, Error> {
-        let set = |key: &str| std::env::var_os(key).map(PathBuf::from).filter(|path| path.is_absolute());
-        let home = set("HOME").or_else(std::env::home_dir).filter(|path| path.is_absolute()).ok_or(Error::NoHome)?;
-        let config = set("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config"));
-        let downloads = set("XDG_DOWNLOAD_DIR").or_else(|| downloads(&config, &home)).unwrap_or_else(|| home.join("Downloads"));
-        Ok(Self { state: set("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")), config, downloads, home })
-    }
-}
-
-/// The download folder in the language of the user: `XDG_DOWNLOAD_DIR="$HOME/..."` of `user-dirs.dirs`.
-fn downloads(config: &Path, home: &Path) -> Option<PathBuf> {
-    let text = fs::read_to_string(config.join("user-dirs.dirs")).ok()?;
-    let line = text.lines().find_map(|line| line.trim().strip_prefix("XDG_DOWNLOAD_DIR="))?;
-    let value = line.trim_matches('"');
-    match value.strip_prefix("$HOME/") {
-        Some(rest) if !rest.is_empty() => Some(home.join(rest)),
-        Some(_) => None,
-        None => Some(PathBuf::from(value)).filter(|path| path.is_absolute()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use clap::Parser;
+
     use super::*;
-
-    #[test]
-    fn durations_and_rates_are_read_or_refused() {
-        assert_eq!(duration("x", "90s").unwrap(), Duration::from_secs(90));
-        assert_eq!(duration("x", "7d").unwrap(), Duration::from_secs(7 * 86_400));
-        assert_eq!(duration("x", "3").unwrap(), Duration::from_secs(3));
-        assert_eq!(rate("x", "20M").unwrap(), Some(20 << 20));
-        assert_eq!(rate("x", "none").unwrap(), None);
-        for bad in ["", "d", "-1s", "1w", "99999999999999999999s", "1.5h", "९s"] {
-            assert!(duration("x", bad).is_err(), "{bad}");
-            assert!(rate("x", bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_refused_with_its_place() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("config.toml");
-        fs::write(&path, "name = \"x\"\nprot = 1\n").unwrap();
-
-        let error = read(&path, false).unwrap_err().to_string();
-
-        assert!(error.contains("prot") && error.contains("line 2"), "{error}");
-    }
 
     #[test]
     fn drop_folders_may_have_ways_of_their_own_and_none_lies_where_it_does_harm() {
@@ -662,38 +429,5 @@ mod tests {
         assert_eq!((now.port, need_a_start), (1025, vec!["port"]));
         assert_eq!((now.inbox_dir.to_str(), now.upload_limit), (Some("/two"), Some(1 << 20)));
         assert_eq!(now.offer_expiry, Duration::from_secs(7200)); // a flag goes before the file
-    }
-
-    #[test]
-    fn a_rule_that_cannot_be_read_is_told_with_its_name_and_key() {
-        let read = |text: &str| {
-            let told: Told = toml::from_str(text).unwrap();
-            rules(told.policy, Path::new("/c.toml")).map_err(|e| e.to_string())
-        };
-        let good = "[[policy]]\nname = \"big\"\nmin_size = \"2G\"\nmax_size = 5000000000\nhours = \"22:00-06:00\"\naction = \"ask\"\n";
-        assert_eq!(read(good).unwrap()[0].min_size, Some(Amount(2 << 30)));
-
-        for (line, key) in [
-            ("sice = 5", "sice"),
-            ("min_size = \"banana\"", "min_size"),
-            ("max_size = -1", "max_size"),
-            ("hours = \"25:00-06:00\"", "hours"),
-            ("names = \"*.exe\"", "names"),
-            ("trust = [\"friend\"]", "trust"),
-            ("conflict = \"never\"", "conflict"),
-        ] {
-            let error = read(&format!("[[policy]]\nname = \"odd\"\naction = \"ask\"\n{line}\n")).unwrap_err();
-            assert!(error.contains("\"odd\"") && error.contains(key), "{line}: {error}");
-        }
-        let error = read("[[policy]]\nname = \"odd\"\naction = \"perhaps\"\n").unwrap_err();
-        assert!(error.contains("odd") && error.contains("perhaps"), "{error}");
-        assert!(read("[[policy]]\naction = \"ask\"\n").unwrap_err().contains("rule 1"));
-    }
-
-    #[test]
-    fn a_name_cannot_carry_orders_for_a_terminal() {
-        assert_eq!(device_name("a\x1b[2Jb\u{202e}".into()).unwrap(), "a[2Jb");
-        assert!(device_name("\x07 ".into()).is_err());
-        assert!(device_name("ü".repeat(100)).unwrap().len() <= NAME_MAX);
     }
 }
