@@ -96,19 +96,19 @@ crash_and_go_to() {
 # When our station came to where it is, as the supplicant says.
 associated() { grep 'Associated with' /tmp/supplicant.log | tail -n 1 | cut -d: -f1; }
 
-# The key is forgotten on the access point, and our station goes there all the same.
+# The key is forgotten on the access point, and our station, which had left, goes there all the same.
 open_home() {
-    crash ap wlan1
+    wpa disconnect && crash ap wlan1
     home 1 '' || return
     wpa add_network && wpa set_network 1 ssid '"HomeNet"' && wpa set_network 1 key_mgmt NONE && wpa set_network 1 scan_freq 2412 || return
-    wpa enable_network 1
-    await 60 connected && associated
+    now >/tmp/began
+    wpa select_network 1 && await 60 connected_to $POINT && cat /tmp/began
 }
 
 closed_home() {
     wpa remove_network 1
     crash ap wlan1
-    home && await 60 connected
+    home && wpa select_network 0 && await 60 connected
 }
 
 # So short that nobody has noticed yet; afterwards it knows none of its stations.
