@@ -39,10 +39,8 @@ fn killed_at_each_step_everything_goes_once() -> Result<()> {
             pair(alice, bob)?;
             alice.set("SHAREKARO_DROP_AFTER", after);
             let mut wanted = BTreeMap::new();
-            for point in ["drop-recorded", "drop-judged", "drop-moved:3", "drop-filed"] {
-                if after == "delete" && point.starts_with("drop-moved") {
-                    continue; // nothing is moved then
-                }
+            let ends: &[&str] = if after == "move" { &["drop-moved:3"] } else { &["drop-aside:3", "drop-doomed:3"] };
+            for point in ["drop-recorded", "drop-judged", "drop-filed"].iter().chain(ends) {
                 alice.crash_at(Some(point));
                 alice.restart()?;
                 alice.sees(bob)?;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     config::DropAfter,
     crash,
-    files::dropped::{DropDir, FAILED, FilingError, Print, SENT, Trouble},
+    files::dropped::{DropDir, FAILED, FilingError, Print, Removal, SENT, Trouble},
     store::drops::DropRow,
 };
 
@@ -65,8 +65,9 @@ pub(super) fn carry_out(deed: &Deed) -> Done {
         Err(e) => return Done::Refused(format!("its folder cannot be used: {e}")),
     };
     match &deed.plan {
-        Plan::Remove => match dir.remove(&deed.row.place) {
-            Ok(()) => Done::Removed,
+        Plan::Remove => match dir.remove_sent(&deed.row.place, deed.row.id, &deed.row.print) {
+            Ok(Removal::Removed) => Done::Removed,
+            Ok(Removal::Changed) => Done::Changed,
             Err(e) => Done::Refused(format!("everybody has it, and it cannot be removed: {e}")),
         },
         Plan::Fail(reason) => fail(&dir, &deed.row, now.is_some(), reason),
@@ -152,4 +153,46 @@ fn filed_folder(into: &str, row: &DropRow) -> PathBuf {
 /// The folder in `Sent` and `Failed`: as the target is called.
 fn whose(row: &DropRow) -> &str {
     if row.target.is_empty() { "nobody" } else { &row.target }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::store::drops::Stage;
+
+    #[test]
+    fn a_version_that_was_never_sent_is_not_removed_with_the_one_before_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("Drop");
+        let dir = DropDir::open_or_make(&root).unwrap();
+        fs::create_dir(root.join("bob")).unwrap();
+        let place = PathBuf::from("bob/scan.pdf");
+        fs::write(root.join(&place), "sent").unwrap();
+        let seen = dir.look(&place, &mut Vec::new()).unwrap().unwrap();
+        let row = DropRow {
+            id: 3,
+            root: root.clone(),
+            place: place.clone(),
+            target: "bob".into(),
+            print: seen.print,
+            ino: seen.ino,
+            stage: Stage::Removing,
+            reason: None,
+            filed: None,
+            changed_ms: 0,
+            receivers: Vec::new(),
+        };
+        let remove = || carry_out(&Deed { row: row.clone(), plan: Plan::Remove });
+
+        fs::write(root.join(&place), "scanned again").unwrap();
+        assert!(matches!(remove(), Done::Changed));
+        assert_eq!(fs::read_to_string(root.join(&place)).unwrap(), "scanned again");
+
+        fs::remove_file(root.join(&place)).unwrap();
+        assert!(matches!(remove(), Done::Removed));
+        fs::remove_dir(root.join("bob")).unwrap();
+        assert!(matches!(remove(), Done::Removed), "with its folder");
+    }
 }

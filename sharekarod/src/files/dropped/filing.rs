@@ -108,15 +108,6 @@ impl DropDir {
         self.tidy(filed);
     }
 
-    /// Removes something and all that is in it.
-    ///
-    /// # Errors
-    /// The kernel refuses; some of it may be gone.
-    pub fn remove(&self, place: &Path) -> Result<(), FilingError> {
-        let (dir, name) = self.above(place)?;
-        Ok(dir.remove_tree(&name)?)
-    }
-
     /// Writes the list of what waits, or removes it. Somebody else's file of that name is left alone.
     ///
     /// # Errors
@@ -162,7 +153,7 @@ impl DropDir {
 }
 
 /// Moves without ever taking the place of something: the kernel decides, so that nobody comes in between.
-fn move_to_free_name(from: (&Dir, &FileName), to: (&Dir, &FileName), into: &'static str) -> Result<FileName, FilingError> {
+pub(super) fn move_to_free_name(from: (&Dir, &FileName), to: (&Dir, &FileName), into: &'static str) -> Result<FileName, FilingError> {
     let mut name = to.1.clone();
     for number in 2..NUMBERS {
         match renameat_with(from.0, from.1.as_bytes(), to.0, name.as_bytes(), RenameFlags::NOREPLACE) {
@@ -261,16 +252,14 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_moved_and_removed_as_a_whole() {
+    fn a_folder_is_moved_as_a_whole() {
         let (_temp, path, dir) = drop_dir();
         fs::create_dir_all(path.join("bob/tree/a")).unwrap();
         fs::write(path.join("bob/tree/a/f"), "x").unwrap();
 
         let filed = dir.file_away(Path::new("bob/tree"), SENT, "a/b").unwrap();
         assert_eq!(filed, Path::new("Sent/a_b/tree"));
-        assert!(dir.is_there(&filed));
-
-        dir.remove(&filed).unwrap();
-        assert!(!dir.is_there(&filed));
+        assert!(dir.is_there(&filed) && !dir.is_there(Path::new("bob/tree")));
+        assert_eq!(fs::read_to_string(path.join(filed).join("a/f")).unwrap(), "x");
     }
 }

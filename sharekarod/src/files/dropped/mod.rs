@@ -6,6 +6,7 @@
 mod filing;
 mod look;
 mod names;
+mod removal;
 
 use std::{
     io,
@@ -22,6 +23,7 @@ pub use self::{
     filing::{FAILED, FilingError, SENT, WAITING, is_ours},
     look::{Kind, Print, Seen},
     names::{is_hidden, unfinished},
+    removal::Removal,
 };
 pub use super::writers::{FileId, Holders, held_open};
 use super::{
