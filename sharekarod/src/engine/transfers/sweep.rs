@@ -39,7 +39,9 @@ impl Engine {
                 sweep_notes(&state_dir.join("incoming"), now, |name| manifests.contains(name));
                 // We were killed between the end of these and the removal of their cages.
                 for (root, key) in ended {
-                    cage::discard(&root, key)?;
+                    if let Err(e) = cage::discard(&root, key) {
+                        tracing::warn!(%key, "a cage stays: {e}");
+                    }
                 }
                 cage::sweep(&state_dir.join("partial"), &cages, now)
             });

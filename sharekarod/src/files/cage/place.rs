@@ -14,6 +14,7 @@ use rustix::{
 };
 use sharekaro_proto::TransferKey;
 
+use super::commit::put_beside;
 use crate::files::{Error, FileName, dir::Dir};
 
 /// The folder of cages in a destination on another file system than our state.
@@ -87,10 +88,11 @@ pub(super) fn open_home(staging_root: &Path, key: TransferKey) -> Result<(Dir, D
     }
 }
 
-/// Removes what arrived so far of one transfer, and the root where nothing else is in it. Already so is not an error.
+/// Removes what arrived so far of one transfer, and the root where nothing else is in it. Already so is not an error. An
+/// older file that lost its name to a received one, and waits in the cage, is put beside that first.
 ///
 /// # Errors
-/// Where the kernel refuses; then some of it is gone.
+/// Where the kernel refuses; then some of it is gone. Where an older file cannot be put back, all of it stays.
 pub fn discard(staging_root: &Path, key: TransferKey) -> Result<(), Error> {
     match Dir::open(staging_root) {
         Ok(root) => remove_home(staging_root, &root, key),
@@ -99,13 +101,22 @@ pub fn discard(staging_root: &Path, key: TransferKey) -> Result<(), Error> {
     }
 }
 
-/// Removes the cage of one transfer, and the root where nothing else is in it.
+/// Removes the cage of one transfer, and the root where nothing else is in it; as `discard`.
 pub(super) fn remove_home(staging_root: &Path, root: &Dir, key: TransferKey) -> Result<(), Error> {
-    root.remove_tree(&key_name(key)).map_err(Error::on("remove the cage of", key))?;
+    remove_cage(root, &key_name(key))?;
     match rustix::fs::rmdir(staging_root) {
         Ok(()) | Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOENT) => Ok(()),
         Err(e) => Err(Error::at("remove the empty", staging_root.display(), e.into())),
     }
+}
+
+/// Removes one cage, and nothing of a person with it.
+fn remove_cage(root: &Dir, name: &FileName) -> Result<(), Error> {
+    match root.folder(name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        home => put_beside(&home.map_err(Error::on("open the cage", name))?)?,
+    }
+    root.remove_tree(name).map_err(Error::on("remove the cage", name))
 }
 
 /// Removes cages that no transfer knows and nobody touched for 14 days, and returns how many.
@@ -123,8 +134,10 @@ pub fn sweep(staging_root: &Path, known: &HashSet<TransferKey>, now: SystemTime)
         if !is_key(&name) || known.contains(&name) || !is_old(&root, &name, now) {
             continue;
         }
-        root.remove_tree(&name).map_err(Error::on("remove the old cage", &name))?;
-        swept += 1;
+        match remove_cage(&root, &name) {
+            Ok(()) => swept += 1,
+            Err(error) => tracing::warn!(%error, cage = %staging_root.join(name.as_os_str()).display(), "an old cage stays"),
+        }
     }
     Ok(swept)
 }

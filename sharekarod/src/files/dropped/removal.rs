@@ -112,8 +112,7 @@ mod tests {
     }
 
     fn names(path: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(path.join("bob")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(path.join("bob")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
         names
     }

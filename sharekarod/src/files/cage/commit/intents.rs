@@ -2,8 +2,11 @@
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fs::File,
     io::{self, Read, Write},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
 };
 
 use prost::Message;
@@ -48,6 +51,9 @@ pub(in crate::files::cage) struct Intent {
     /// And its number.
     #[prost(fixed64, tag = "6")]
     older: u64,
+    /// The destination, where an older thing steps aside: the cage may have to go without the rest of the commit.
+    #[prost(bytes = "vec", tag = "7")]
+    destination: Vec<u8>,
 }
 
 /// An older thing that lost its name to a received one, and lies beside it.
@@ -69,14 +75,34 @@ impl Intent {
         Self { aside: displaced.name.as_bytes().to_vec(), older: displaced.inode, ..self }
     }
 
+    /// The same, with the destination.
+    pub(super) fn below(self, destination: &Path) -> Self {
+        Self { destination: destination.as_os_str().as_bytes().to_vec(), ..self }
+    }
+
+    /// The destination, where an older thing steps aside; else nothing.
+    pub(super) fn destination(&self) -> PathBuf {
+        OsStr::from_bytes(&self.destination).into()
+    }
+
+    /// Whether what has the staged name, and this number, is the older thing: the exchange was made.
+    pub(super) fn is_older(&self, inode: u64) -> bool {
+        self.step() == Step::Exchange && self.displaced().map_or(inode != self.inode, |older| inode == older.inode)
+    }
+
     /// The older thing that steps aside; `None` where none does.
     pub(in crate::files::cage) fn displaced(&self) -> Option<Displaced> {
         FileName::parse(&self.aside).ok().map(|name| Displaced { name, inode: self.older })
     }
 
+    /// Its names from the cage's tree on; `None` where the note is damaged.
+    pub(super) fn staged(&self) -> Option<Vec<FileName>> {
+        parsed(&self.staged)
+    }
+
     /// Its names from the destination on; `None` where the note is damaged.
     pub(in crate::files::cage) fn placed(&self) -> Option<Vec<FileName>> {
-        self.placed.iter().map(|name| FileName::parse(name).ok()).collect()
+        parsed(&self.placed)
     }
 
     fn key(&self) -> Vec<u8> {
@@ -125,10 +151,19 @@ impl Intents {
     pub(in crate::files::cage) fn get(&self, staged: &[FileName]) -> Option<&Intent> {
         self.by_staged.get(&bytes_of(staged).join(&b'/'))
     }
+
+    /// Everything that was noted, in no order.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Intent> {
+        self.by_staged.values()
+    }
 }
 
 fn bytes_of(names: &[FileName]) -> Vec<Vec<u8>> {
     names.iter().map(|name| name.as_bytes().to_vec()).collect()
+}
+
+fn parsed(names: &[Vec<u8>]) -> Option<Vec<FileName>> {
+    names.iter().map(|name| FileName::parse(name).ok()).collect()
 }
 
 fn check(payload: &[u8]) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! of success may tell the sender.
 
 mod intents;
+mod older;
 mod placing;
 mod release;
 
@@ -15,6 +16,7 @@ use std::{
 
 use intents::Intents;
 pub(super) use intents::{Displaced, Step};
+pub(super) use older::put_beside;
 pub(super) use placing::rename_new;
 use placing::{Pair, Placing};
 pub use release::release;
@@ -108,7 +110,7 @@ impl Staging {
         let mut intents = Intents::load(noted).map_err(Error::on("read", "the commit"))?;
         let pair = Pair::at_the_top(&self.tree, &placed).map_err(Error::on("open", destination.display()))?;
         self.folders.forget_all();
-        Placing { intents: &mut intents, conflict }.place(&pair)?;
+        Placing { intents: &mut intents, conflict, destination }.place(&pair)?;
         crash::point("commit-placed");
         let folders = self.dress_folders(&placed, &intents)?;
         let tops = self.write_listing(destination, &placed, &intents, listing_path)?;
@@ -244,7 +246,8 @@ fn dress(folder: &Dir, mode: u32, times: &Timestamps) -> std::io::Result<()> {
 
 /// Leaves the note of an exchange as a crash right after it does.
 #[cfg(test)]
-pub(super) fn note_exchange(file: std::fs::File, name: &'static str, inode: u64) {
+pub(super) fn note_exchange(file: std::fs::File, destination: &Path, name: &'static str, inode: u64, displaced: Displaced) {
     let names = [FileName::own(name)];
-    Intents::load(file).unwrap().note(&[intents::Intent::new(Step::Exchange, &names, &names, inode)]).unwrap();
+    let intent = intents::Intent::new(Step::Exchange, &names, &names, inode).displacing(displaced).below(destination);
+    Intents::load(file).unwrap().note(&[intent]).unwrap();
 }

@@ -4,6 +4,7 @@ use std::{
     collections::HashSet,
     fs::File,
     io::{self, Read},
+    path::Path,
 };
 
 use rustix::{
@@ -33,6 +34,7 @@ const RACES: u32 = 20;
 pub(super) struct Placing<'a> {
     pub(super) intents: &'a mut Intents,
     pub(super) conflict: Conflict,
+    pub(super) destination: &'a Path,
 }
 
 /// A folder of the cage, and where what is in it goes.
@@ -86,8 +88,8 @@ impl Placing<'_> {
         let found = pair.placed.find(&target).map_err(Error::on("look for", &target))?;
         let stands = match intent.step() {
             Step::Move => found.is_none(),
-            // Either nothing happened yet, or the older thing waits in the cage.
-            Step::Exchange => found.is_some(),
+            // Either nothing happened yet, or the older thing waits in the cage, whatever became of the received one.
+            Step::Exchange => found.is_some() || intent.is_older(pair.staged.stat(name).map_err(Error::on("look at", name))?.st_ino),
             // What was the same may no longer be.
             Step::Same => false,
             Step::Merge => found.is_some_and(|stat| is_folder(&stat)),
@@ -111,7 +113,7 @@ impl Placing<'_> {
         match there {
             Some(theirs) if step == Step::Exchange => {
                 let name = self.free(pair, name, taken)?;
-                Ok(intent.displacing(Displaced { name, inode: theirs.st_ino }))
+                Ok(intent.displacing(Displaced { name, inode: theirs.st_ino }).below(self.destination))
             }
             _ => Ok(intent),
         }
@@ -152,7 +154,7 @@ impl Placing<'_> {
                     return Ok(());
                 }
                 // Somebody else took the name, or took the older thing away, since it was looked at.
-                Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) && pair.staged.stat(name).is_ok() => {
+                Err(e) if matches!(e.kind(), io::ErrorKind::AlreadyExists | io::ErrorKind::NotFound) && is_ours(pair, name, &intent) => {
                     intent = self.decide(pair, name, &HashSet::new())?;
                     self.note(std::slice::from_ref(&intent))?;
                 }
@@ -162,20 +164,30 @@ impl Placing<'_> {
         Err(Error::at("find a free name for", name, io::ErrorKind::AlreadyExists.into()))
     }
 
-    /// Takes the name of an older thing at once, so that there is never nothing, and puts the older one beside it.
+    /// Takes the name of an older thing at once, so that there is never nothing, and puts the older one beside it. Where
+    /// that cannot be, both are where they were.
     fn exchange(&mut self, pair: &Pair, name: &FileName, target: &FileName, intent: &Intent) -> io::Result<()> {
-        if pair.staged.stat(name)?.st_ino == intent.inode {
-            match renameat_with(&pair.staged, name.as_bytes(), &pair.placed, target.as_bytes(), RenameFlags::EXCHANGE) {
-                Ok(()) => crash::point("commit-exchanged"),
-                // vfat and its like cannot: the older thing steps aside first.
-                Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                    self.step_aside(&pair.placed, target, pair, target, intent)?;
-                    return rename_new(&pair.staged, name, &pair.placed, target);
-                }
-                Err(e) => return Err(e.into()),
-            }
+        if intent.is_older(pair.staged.stat(name)?.st_ino) {
+            return self.step_aside(&pair.staged, name, pair, target, intent);
         }
-        self.step_aside(&pair.staged, name, pair, target, intent)
+        match swap(pair, name, target) {
+            Ok(()) => {
+                crash::point("commit-exchanged");
+                let aside = self.step_aside(&pair.staged, name, pair, target, intent);
+                if aside.is_err()
+                    && let Err(error) = swap(pair, name, target)
+                {
+                    tracing::error!(%error, %target, "an older file waits in the cage");
+                }
+                aside
+            }
+            // vfat and its like cannot: the older thing steps aside first.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+                self.step_aside(&pair.placed, target, pair, target, intent)?;
+                rename_new(&pair.staged, name, &pair.placed, target)
+            }
+            Err(e) => Err(e.into()),
+        }
     }
 
     /// Puts the older thing under the name that was noted for it, so that it is known which one has to have its name back
@@ -228,6 +240,16 @@ impl Placing<'_> {
     }
 }
 
+/// Whether what has the name in the cage is what was received.
+fn is_ours(pair: &Pair, name: &FileName, intent: &Intent) -> bool {
+    pair.staged.stat(name).is_ok_and(|stat| !intent.is_older(stat.st_ino))
+}
+
+/// What was received and what has its name there take each other's place.
+fn swap(pair: &Pair, name: &FileName, target: &FileName) -> rustix::io::Result<()> {
+    renameat_with(&pair.staged, name.as_bytes(), &pair.placed, target.as_bytes(), RenameFlags::EXCHANGE)
+}
+
 fn joined(names: &[FileName], last: &FileName) -> Vec<FileName> {
     names.iter().chain([last]).cloned().collect()
 }
@@ -250,6 +272,18 @@ pub(in crate::files::cage) fn rename_new(from: &Dir, name: &FileName, to: &Dir, 
         return Err(Errno::EXIST.into());
     }
     Ok(renameat(from, old, to, new)?)
+}
+
+/// Renames to a name that is free, which is numbered after another where it is not.
+pub(super) fn rename_beside(from: &Dir, name: &FileName, to: &Dir, wanted: FileName, like: &FileName) -> io::Result<()> {
+    let mut target = wanted;
+    for number in 2..NUMBERS {
+        match rename_new(from, name, to, &target) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => target = like.numbered(number),
+            other => return other,
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// Whether both files hold the same bytes; what cannot be read does not.
@@ -279,4 +313,37 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
     Ok(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+
+    use super::*;
+
+    #[test]
+    fn an_older_thing_that_cannot_step_aside_has_its_name_again() {
+        let temp = tempfile::tempdir().unwrap();
+        for (path, content) in [("tree/a", "new"), ("inbox/a", "old"), ("inbox/a (2)", "somebody took that name")] {
+            fs::create_dir_all(temp.path().join(path).parent().unwrap()).unwrap();
+            fs::write(temp.path().join(path), content).unwrap();
+        }
+        let dir = |name: &str| Dir::open(&temp.path().join(name)).unwrap();
+        let (pair, name) = (Pair::at_the_top(&dir("tree"), &dir("inbox")).unwrap(), FileName::own("a"));
+        let inode = |dir: &Dir| dir.stat(&name).unwrap().st_ino;
+        // no other name can be noted, as where the disk is full
+        let full = memfd_create("full", MemfdFlags::ALLOW_SEALING).unwrap();
+        fcntl_add_seals(&full, SealFlags::GROW).unwrap();
+        let mut intents = Intents::load(full.into()).unwrap();
+        let intent = Intent::new(Step::Exchange, std::slice::from_ref(&name), std::slice::from_ref(&name), inode(&pair.staged));
+        let intent = intent.displacing(Displaced { name: FileName::own("a (2)"), inode: inode(&pair.placed) });
+        let mut placing = Placing { intents: &mut intents, conflict: Conflict::Overwrite, destination: temp.path() };
+
+        placing.exchange(&pair, &name, &name, &intent).unwrap_err();
+
+        assert_eq!(fs::read_to_string(temp.path().join("inbox/a")).unwrap(), "old");
+        assert_eq!(fs::read_to_string(temp.path().join("tree/a")).unwrap(), "new");
+    }
 }

@@ -48,7 +48,7 @@ pub fn release(
     });
     let placing = moved.map_err(Error::on("bring together what lies in", held.display())).and_then(|(copied, mut intents)| {
         let pair = Pair::at_the_top(&tree, &placed).map_err(Error::on("open", destination.display()))?;
-        Placing { intents: &mut intents, conflict }.place(&pair)?;
+        Placing { intents: &mut intents, conflict, destination }.place(&pair)?;
         placed.sync_all().map_err(Error::on("sync", destination.display()))?;
         Ok((copied, intents))
     });

@@ -118,28 +118,68 @@ fn a_commit_that_was_cut_off_is_repeated() {
     assert_eq!((given.read("inbox/c/d"), given.read("inbox/c/d (3)")), ("new d".into(), "old d".into()));
 }
 
-#[test]
-fn a_crash_between_an_exchange_and_its_second_half_loses_nothing() {
+/// `new a` has the name in the inbox, and `old a` waits in the cage: as a crash in the middle of an exchange leaves it.
+fn half_exchanged() -> Given {
     let given = Given::new();
     given.write("src/a", "new a");
     given.write("inbox/a", "old a");
     let (source, staging) = (given.source(), given.staging());
     receive(&source, &staging);
     let home = given.path("state/partial").join(KEY.to_string());
-    let inode = fs::metadata(home.join("tree/a")).unwrap().ino();
+    let inode = |path: PathBuf| fs::metadata(path).unwrap().ino();
     let note = fs::File::options().read(true).write(true).create_new(true).open(home.join("commit")).unwrap();
-    commit::note_exchange(note, "a", inode);
+    let displaced = commit::Displaced { name: FileName::own("a (2)"), inode: inode(given.path("inbox/a")) };
+    commit::note_exchange(note, &given.path("inbox"), "a", inode(home.join("tree/a")), displaced);
     staging.sync().unwrap();
     fs::rename(home.join("tree/a"), given.path("aside")).unwrap();
     fs::rename(given.path("inbox/a"), home.join("tree/a")).unwrap();
     fs::rename(given.path("aside"), given.path("inbox/a")).unwrap();
-    drop(staging);
+    given
+}
+
+#[test]
+fn a_crash_between_an_exchange_and_its_second_half_loses_nothing() {
+    let given = half_exchanged();
 
     let placed = given.commit(&given.staging(), Conflict::Overwrite).unwrap();
 
     assert_eq!(placed[0].path, given.path("inbox/a"));
     assert_eq!(given.names("inbox"), ["a", "a (2)"]);
     assert_eq!((given.read("inbox/a"), given.read("inbox/a (2)")), ("new a".into(), "old a".into()));
+}
+
+#[test]
+fn an_older_thing_that_waits_in_the_cage_does_not_go_with_it() {
+    for (taken, expected) in [(false, "a (2)"), (true, "a (3)")] {
+        let given = half_exchanged();
+        if taken {
+            given.write("inbox/a (2)", "somebody took that name");
+        }
+        let root = given.path("state/partial");
+
+        fs::rename(given.path("inbox"), given.path("unplugged")).unwrap();
+        assert!(matches!(discard(&root, KEY), Err(Error::Gone { .. })));
+        let later = std::time::SystemTime::now() + std::time::Duration::from_secs(100 * 24 * 3600);
+        assert_eq!(sweep(&root, &std::collections::HashSet::new(), later).unwrap(), 0);
+        assert_eq!(fs::read_to_string(root.join(KEY.to_string()).join("tree/a")).unwrap(), "old a");
+
+        fs::rename(given.path("unplugged"), given.path("inbox")).unwrap();
+        discard(&root, KEY).unwrap();
+        discard(&root, KEY).unwrap();
+
+        assert!(!root.exists());
+        assert_eq!((given.read("inbox/a"), given.read(&format!("inbox/{expected}"))), ("new a".into(), "old a".into()));
+    }
+}
+
+#[test]
+fn an_older_thing_that_waits_in_the_cage_is_never_taken_for_what_was_received() {
+    let given = half_exchanged();
+    fs::remove_file(given.path("inbox/a")).unwrap();
+    let staging = given.staging();
+    let _ = given.commit(&staging, Conflict::Overwrite);
+    assert_eq!(given.names("inbox"), ["a (2)"]);
+    assert_eq!(given.read("inbox/a (2)"), "old a");
 }
 
 #[test]
