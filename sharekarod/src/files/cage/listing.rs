@@ -10,11 +10,7 @@ use prost::Message;
 use sharekaro_proto::wire::{EntryKind, FRAME_MAX, frame_length};
 
 use super::commit::{Displaced, Place};
-use crate::files::{
-    Error, FileName, Item, RootBuilder, Value,
-    dir::Dir,
-    pieces::{PIECE_BYTES, piece_count, piece_len, piece_value},
-};
+use crate::files::{Error, FileName, Item, Value};
 
 /// A file, folder or link in its place.
 #[derive(Clone, PartialEq, Message)]
@@ -28,7 +24,7 @@ pub struct Listed {
     /// What it is.
     #[prost(enumeration = "EntryKind", tag = "3")]
     pub kind: i32,
-    /// Bytes, as the file system says.
+    /// Bytes.
     #[prost(uint64, tag = "4")]
     pub size: u64,
     /// Modification time, as the file system keeps it: seconds.
@@ -115,38 +111,26 @@ pub(super) struct ListingWriter {
     path: PathBuf,
     beside: PathBuf,
     file: BufWriter<File>,
-    /// The folder looked into last: what lies in it stands together.
-    last: Option<(Vec<FileName>, Dir)>,
 }
 
 impl ListingWriter {
     pub(super) fn create(listing_path: &Path) -> Result<Self, Error> {
         let beside = listing_path.with_extension("new");
         let file = File::create(&beside).map_err(Error::on("create", beside.display()))?;
-        Ok(Self { path: listing_path.to_owned(), beside, file: BufWriter::new(file), last: None })
+        Ok(Self { path: listing_path.to_owned(), beside, file: BufWriter::new(file) })
     }
 
-    pub(super) fn add(&mut self, destination: &Dir, no: u32, item: &Item, place: &Place, hash: Option<Value>) -> Result<(), Error> {
-        let looking = |e| Error::at("look at what was placed for entry", no, e);
-        let Some((name, above)) = place.names.split_last() else { return Ok(()) };
-        let folder = self.folder(destination, above).map_err(looking)?;
-        let stat = folder.stat(name).map_err(looking)?;
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let content = match hash {
-            _ if !item.is_file() => Vec::new(),
-            Some(hash) => hash.to_vec(),
-            // A power cut took the note of it; the file is here.
-            None => hash_of(&folder.read(name).map_err(looking)?, size).map_err(looking)?.to_vec(),
-        };
+    /// Lists what was placed by what was noted of it before, and never by what has its name now.
+    pub(super) fn add(&mut self, no: u32, item: &Item, place: &Place, hash: Option<Value>, time: (i64, u64)) -> Result<(), Error> {
         let (displaced, displaced_inode) = displaced(place);
         self.write(&Listed {
             no,
             names: place.names.iter().map(|name| name.as_bytes().to_vec()).collect(),
             kind: item.kind.into(),
-            size: if item.is_file() { size } else { 0 },
-            mtime_s: stat.st_mtime,
-            mtime_ns: stat.st_mtime_nsec,
-            content,
+            size: if item.is_file() { item.size } else { 0 },
+            mtime_s: time.0,
+            mtime_ns: time.1,
+            content: hash.filter(|_| item.is_file()).map(|hash| hash.to_vec()).unwrap_or_default(),
             existed: place.existed,
             displaced,
             displaced_inode,
@@ -162,23 +146,4 @@ impl ListingWriter {
         file.and_then(|file| file.sync_data()).map_err(Error::on("write", self.beside.display()))?;
         fs::rename(&self.beside, &self.path).map_err(Error::on("write", self.path.display()))
     }
-
-    fn folder(&mut self, destination: &Dir, above: &[FileName]) -> std::io::Result<&Dir> {
-        let dir = match self.last.take() {
-            Some((names, dir)) if names == above => dir,
-            _ => destination.descend(above)?,
-        };
-        Ok(&self.last.insert((above.to_vec(), dir)).1)
-    }
-}
-
-fn hash_of(file: &File, size: u64) -> std::io::Result<Value> {
-    use std::os::unix::fs::FileExt;
-    let (mut builder, mut buffer) = (RootBuilder::new(), vec![0; PIECE_BYTES]);
-    for piece in 0..piece_count(size) {
-        let bytes = buffer.get_mut(..piece_len(piece, size).unwrap_or(0)).unwrap_or_default();
-        file.read_exact_at(bytes, piece * PIECE_BYTES as u64)?;
-        builder.push(piece_value(piece, bytes, size).ok_or(std::io::ErrorKind::InvalidData)?);
-    }
-    builder.finish(size).ok_or(std::io::ErrorKind::InvalidData.into())
 }

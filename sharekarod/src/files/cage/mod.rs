@@ -2,7 +2,7 @@
 //!
 //! A private folder on the file system of the destination, one for each transfer:
 //! `tree/` as it will be, `journal/N` with the values of the pieces of a large file that are here, `states` with a byte
-//! and `hashes` with the hash of each entry, `names` of those that got another one, `boot` with the start of the machine
+//! and `hashes` with the hash of each entry, and the times that they left with, `names` of those that got another one, `boot` with the start of the machine
 //! that all of it is known to be true for, and `commit` with what was moved where.
 //!
 //! A value stands in a journal only after its bytes are in the file: what a crash of ours leaves is true. After a power
@@ -13,6 +13,7 @@ mod commit;
 mod large;
 mod listing;
 mod names;
+mod notes;
 mod place;
 mod prepare;
 mod reuse;

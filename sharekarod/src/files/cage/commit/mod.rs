@@ -16,7 +16,7 @@ use std::{
 
 use intents::Intents;
 pub(super) use intents::{Displaced, Step};
-pub(super) use older::put_beside;
+pub(super) use older::{is_gone, put_beside};
 pub(super) use placing::rename_new;
 use placing::{Pair, Placing};
 pub use release::release;
@@ -102,6 +102,7 @@ impl Staging {
         }
         self.sync()?;
         if begins {
+            self.note_what_leaves()?;
             // What leaves the cage has to be known as whole after a power cut: else it comes again, and stands there twice.
             let synced = self.states.sync().and_then(|()| self.hashes.sync_data());
             synced.map_err(|e| self.poison("sync the states of", e))?;
@@ -113,7 +114,7 @@ impl Staging {
         Placing { intents: &mut intents, conflict, destination }.place(&pair)?;
         crash::point("commit-placed");
         let folders = self.dress_folders(&placed, &intents)?;
-        let tops = self.write_listing(destination, &placed, &intents, listing_path)?;
+        let tops = self.write_listing(destination, &intents, listing_path)?;
         let synced = if folders == 0 && tops.len() <= SINGLES { placed.sync() } else { placed.sync_all() };
         synced.map_err(Error::on("sync", destination.display()))?;
         crash::point("commit-ended");
@@ -174,6 +175,7 @@ impl Staging {
                 Ok(folder) => dress(&folder, item.mode, &times(&item)).map_err(Error::on("set mode and time of folder", no))?,
                 // It got a mode by an earlier try that keeps even us out.
                 Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {}
+                Err(e) if is_gone(&e) => {} // somebody took it away since
                 Err(e) => return Err(Error::at("open folder", no, e)),
             }
         }
@@ -206,7 +208,7 @@ impl Staging {
         Ok(names)
     }
 
-    fn write_listing(&self, destination: &Path, placed: &Dir, intents: &Intents, listing_path: &Path) -> Result<Vec<Placed>, Error> {
+    fn write_listing(&self, destination: &Path, intents: &Intents, listing_path: &Path) -> Result<Vec<Placed>, Error> {
         let mut writer = ListingWriter::create(listing_path)?;
         let mut tops = Vec::new();
         let mut way = Way::default();
@@ -219,7 +221,7 @@ impl Staging {
                 continue;
             }
             let Some(place) = way.place_of(&self.name(no, &item), intents)? else { continue };
-            writer.add(placed, no, &item, &place, self.hash(no))?;
+            writer.add(no, &item, &place, self.hash(no), self.time(no, &item))?;
             if item.parent == 0 {
                 let path = place.names.iter().fold(destination.to_owned(), |path, name| path.join(name.as_os_str()));
                 tops.push(Placed { no, path, existed: place.existed });

@@ -176,10 +176,87 @@ fn an_older_thing_that_waits_in_the_cage_does_not_go_with_it() {
 fn an_older_thing_that_waits_in_the_cage_is_never_taken_for_what_was_received() {
     let given = half_exchanged();
     fs::remove_file(given.path("inbox/a")).unwrap();
-    let staging = given.staging();
-    let _ = given.commit(&staging, Conflict::Overwrite);
-    assert_eq!(given.names("inbox"), ["a (2)"]);
-    assert_eq!(given.read("inbox/a (2)"), "old a");
+
+    given.commit(&given.staging(), Conflict::Overwrite).unwrap();
+
+    assert_eq!((given.names("inbox"), given.read("inbox/a (2)")), (vec!["a (2)".into()], "old a".into()));
+    let undone = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+    assert_eq!((undone.removed, undone.restored, given.read("inbox/a")), (0, 1, "old a".into()));
+}
+
+/// A tree and a file are in their place, and the commit has to be repeated, as nobody noted that it was done.
+fn placed_once() -> (Given, Staging) {
+    let given = Given::new();
+    for name in ["tree/a", "tree/deep/b", "tree/deep/c", "single"] {
+        given.write(&format!("src/{name}"), name);
+    }
+    let (source, staging) = (given.source(), given.staging());
+    receive(&source, &staging);
+    given.commit(&staging, Conflict::Rename).unwrap();
+    (given, staging)
+}
+
+#[test]
+fn a_commit_goes_on_whatever_a_person_took_away_meanwhile() {
+    let takes: [fn(&Given); 4] = [
+        |given| fs::remove_file(given.path("inbox/single")).unwrap(),
+        |given| fs::remove_dir_all(given.path("inbox/tree")).unwrap(),
+        |given| {
+            fs::rename(given.path("inbox/tree/deep"), given.path("inbox/mine")).unwrap();
+            symlink("../mine", given.path("inbox/tree/deep")).unwrap();
+        },
+        |given| {
+            fs::remove_dir_all(given.path("inbox/tree/deep")).unwrap();
+            given.write("inbox/tree/deep", "a file of mine");
+        },
+    ];
+    for take in takes {
+        let (given, staging) = placed_once();
+        take(&given);
+        let before = given.names("inbox");
+
+        given.commit(&staging, Conflict::Rename).unwrap();
+
+        assert_eq!(given.names("inbox"), before);
+        assert_eq!(read_listing(&given.path("notes/listing")).unwrap().count(), 6);
+        undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+        let mine = given.path("inbox/tree/deep");
+        assert!(!mine.is_file() || given.read("inbox/tree/deep") == "a file of mine");
+        assert!(!given.path("inbox/mine").exists() || given.names("inbox/mine") == ["b", "c"]);
+    }
+}
+
+#[test]
+fn what_was_edited_before_a_repeated_commit_is_not_taken_back() {
+    let (given, staging) = placed_once();
+    given.write("inbox/tree/a", "mine");
+    given.write("inbox/single", "elgnis");
+    drop(staging);
+
+    given.commit(&given.staging(), Conflict::Rename).unwrap();
+    let undone = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+
+    assert_eq!((undone.removed, undone.spared.len()), (2, 2));
+    assert_eq!((given.read("inbox/tree/a"), given.read("inbox/single")), ("mine".into(), "elgnis".into()));
+}
+
+#[test]
+fn a_hash_that_a_power_cut_took_is_noted_again_before_anybody_could_edit_its_file() {
+    let given = Given::new();
+    given.write("src/small", "small");
+    given.write("src/large", vec![7; (2 << 20) + 9]);
+    let (source, staging) = (given.source(), given.staging());
+    receive(&source, &staging);
+    let known = [staging.hash(1), staging.hash(2)];
+    staging.hashes.write_all_at(&[0; 64], 0).unwrap();
+
+    given.commit(&staging, Conflict::Rename).unwrap();
+
+    assert!(known.iter().all(Option::is_some));
+    assert_eq!([staging.hash(1), staging.hash(2)], known);
+    let listed: Vec<_> =
+        read_listing(&given.path("notes/listing")).unwrap().map(|it| Some(it.unwrap().content.try_into().unwrap())).collect();
+    assert_eq!(listed, known);
 }
 
 #[test]
