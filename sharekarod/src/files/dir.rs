@@ -6,7 +6,7 @@
 use std::{
     fs::File,
     io,
-    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::Path,
 };
 
@@ -99,6 +99,22 @@ impl Dir {
     pub fn make_new_folder(&self, name: &FileName, mode: u32) -> io::Result<Self> {
         fs::mkdirat(&self.0, name.as_bytes(), Mode::from_raw_mode(mode & 0o777 | 0o700))?;
         self.folder(name)
+    }
+
+    /// Gives the owner of a folder in this one all rights to it, and returns the mode that it had, where it lacked some.
+    ///
+    /// # Errors
+    /// Where there is none, it is a link, or somebody else's.
+    pub fn open_up(&self, name: &FileName) -> io::Result<Option<Mode>> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = fs::openat2(&self.0, name.as_bytes(), flags, Mode::empty(), BENEATH)?;
+        let mode = Mode::from_raw_mode(fs::fstat(&folder)?.st_mode);
+        if mode.contains(Mode::RWXU) {
+            return Ok(None);
+        }
+        // who may not list it cannot open it either, but for its path; and such a one is changed by its name in /proc alone
+        fs::chmod(format!("/proc/self/fd/{}", folder.as_raw_fd()), mode | Mode::RWXU)?;
+        Ok(Some(mode))
     }
 
     /// A file in this folder, opened for reading. What it is must be asked of the file.

@@ -68,6 +68,38 @@ fn a_read_only_folder_arrives_for_an_ordinary_user_too() {
 }
 
 #[test]
+fn folders_that_keep_everybody_out_arrive_and_are_taken_back() {
+    if crate::files::testing::ran_as_an_ordinary_user(
+        "files::cage::tests::arriving::folders_that_keep_everybody_out_arrive_and_are_taken_back",
+    ) {
+        return;
+    }
+    for mode in [0o000, 0o400, 0o100, 0o500] {
+        let given = Given::new();
+        let shut = |parent, name: &[u8]| Entry { mode, ..folder(parent, name) };
+        let entries = [shut(0, b"tree"), shut(1, b"inner"), file(2, b"deep", 3), shut(2, b"empty"), file(1, b"file", 3)];
+        let staging = given.staging_of(&entries);
+        staging.prepare(&never()).unwrap();
+        staging.write_small(&[small(3, b"abc"), small(5, b"abc")]).unwrap();
+
+        for _ in 0..2 {
+            given.commit(&staging, Conflict::Rename).unwrap();
+        }
+
+        let tree = given.path("inbox/tree");
+        assert_eq!(fs::metadata(&tree).unwrap().mode() & 0o777, mode);
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::write(tree.join("file"), "mine").unwrap();
+        fs::set_permissions(&tree, fs::Permissions::from_mode(mode)).unwrap();
+        let undone = undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+        assert_eq!((undone.removed, undone.spared), (1, vec!["tree/file".into()]));
+        assert_eq!(fs::metadata(&tree).unwrap().mode() & 0o777, mode, "what stays is as closed as before");
+        fs::set_permissions(&tree, fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(given.names("inbox/tree"), ["file"]);
+    }
+}
+
+#[test]
 fn wrong_bytes_are_refused_and_nothing_of_them_is_kept() {
     let given = Given::new();
     let bytes = vec![3; 3 << 20];
