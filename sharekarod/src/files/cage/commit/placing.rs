@@ -274,13 +274,13 @@ pub(in crate::files::cage) fn rename_new(from: &Dir, name: &FileName, to: &Dir, 
     Ok(renameat(from, old, to, new)?)
 }
 
-/// Renames to a name that is free, which is numbered after another where it is not.
-pub(super) fn rename_beside(from: &Dir, name: &FileName, to: &Dir, wanted: FileName, like: &FileName) -> io::Result<()> {
+/// Renames to a name that is free, which is numbered after another where it is not. Returns it.
+pub(super) fn rename_beside(from: &Dir, name: &FileName, to: &Dir, wanted: FileName, like: &FileName) -> io::Result<FileName> {
     let mut target = wanted;
     for number in 2..NUMBERS {
         match rename_new(from, name, to, &target) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => target = like.numbered(number),
-            other => return other,
+            other => return other.map(|()| target),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())

@@ -12,7 +12,12 @@ use std::{
 use rustix::io::Errno;
 use sharekaro_proto::{TransferKey, nouns::transfer::Conflict};
 
-use super::{Pair, Placing, Way, intents::Intents, placing::rename_new};
+use super::{
+    Pair, Placing, Way,
+    intents::Intents,
+    older::put_beside,
+    placing::{rename_beside, rename_new},
+};
 use crate::files::{
     Error, FileName,
     cage::{
@@ -26,7 +31,8 @@ use crate::files::{
 /// out. Returns where what lay at the top lies now.
 ///
 /// # Errors
-/// Where either folder is gone, does not let us, or is full; then what was not placed lies in `held` again.
+/// Where either folder is gone, does not let us, or is full; then what was not placed lies in `held` again, or, where
+/// that is impossible, waits for the next try.
 pub fn release(
     held: &Path,
     destination: &Path,
@@ -55,8 +61,14 @@ pub fn release(
     let (copied, intents) = match placing {
         Ok(done) => done,
         Err(e) => {
-            give_back(&tree, &from);
-            let _ = remove_home(&root_path, &root, key); // copies, at most; the next try makes them anew
+            let kept = give_back(&home, &tree, &from).and_then(|renamed| {
+                relist_renamed(&listed, &renamed, listing_path)?;
+                remove_home(&root_path, &root, key) // copies, at most; the next try makes them anew
+            });
+            if let Err(error) = kept {
+                // the next try goes on with it
+                tracing::error!(%error, cage = %root_path.join(key.to_string()).display(), "what was to be released waits here");
+            }
             return Err(e);
         }
     };
@@ -108,15 +120,38 @@ fn copy(from: &Path, to: &Path) -> io::Result<()> {
     fs::set_permissions(to, meta.permissions())
 }
 
-/// After a failure: what was moved out of `held` and not placed goes back.
-fn give_back(tree: &Dir, held: &Dir) {
-    for name in tree.names().unwrap_or_default() {
-        match rename_new(tree, &name, held, &name) {
-            Ok(()) => {}
-            Err(e) if matches!(Errno::from_io_error(&e), Some(Errno::XDEV | Errno::EXIST)) => {} // a copy
-            Err(error) => tracing::error!(%error, %name, "what was to be released cannot be put back"),
+/// After a failure: what was moved out of `held` and not placed goes back. Returns what got another name there, as
+/// something else has its own meanwhile. One that fails keeps none of the others from going back.
+fn give_back(home: &Dir, tree: &Dir, held: &Dir) -> Result<Vec<(FileName, FileName)>, Error> {
+    put_beside(home)?; // what is not from `held` must not go there
+    let (mut renamed, mut failed) = (Vec::new(), Ok(()));
+    for name in tree.names().map_err(Error::on("list", "what is to be put back"))? {
+        match rename_beside(tree, &name, held, name.clone(), &name) {
+            Ok(back) if back == name => {}
+            Ok(back) => renamed.push((name, back)),
+            Err(e) if Errno::from_io_error(&e) == Some(Errno::XDEV) => {} // a copy: what it was made from lies in `held`
+            Err(e) => failed = failed.and(Err(Error::at("put back", &name, e))),
         }
     }
+    failed.map(|()| renamed)
+}
+
+/// Writes the listing anew where something at the top got another name in the same folder.
+fn relist_renamed(listed: &[Listed], renamed: &[(FileName, FileName)], listing_path: &Path) -> Result<(), Error> {
+    if renamed.is_empty() {
+        return Ok(());
+    }
+    let mut writer = ListingWriter::create(listing_path)?;
+    for it in listed {
+        let mut it = it.clone();
+        if let Some(top) = it.names.first_mut()
+            && let Some((_, now)) = renamed.iter().find(|(before, _)| before.as_bytes() == *top)
+        {
+            *top = now.as_bytes().to_vec();
+        }
+        writer.write(&it)?;
+    }
+    writer.finish()
 }
 
 /// Writes the listing anew, with the new places, and returns those at the top.
@@ -142,4 +177,47 @@ fn relist(listed: &[Listed], intents: &Intents, destination: &Path, listing_path
     }
     writer.finish()?;
     Ok(tops)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::cage::read_listing;
+
+    /// A cage with what was to be released, and the folder that it is from.
+    fn given() -> (tempfile::TempDir, [Dir; 3]) {
+        let temp = tempfile::tempdir().unwrap();
+        for (path, content) in [("home/tree/x", "released"), ("home/tree/y", "released"), ("held/x", "somebody else's")] {
+            fs::create_dir_all(temp.path().join(path).parent().unwrap()).unwrap();
+            fs::write(temp.path().join(path), content).unwrap();
+        }
+        let dirs = ["home", "home/tree", "held"].map(|name| Dir::open(&temp.path().join(name)).unwrap());
+        (temp, dirs)
+    }
+
+    #[test]
+    fn what_goes_back_takes_no_name_and_is_found_under_its_new_one() {
+        let (temp, [home, tree, held]) = given();
+        let text = |name: &str| fs::read_to_string(temp.path().join("held").join(name)).unwrap();
+
+        let renamed = give_back(&home, &tree, &held).unwrap();
+
+        assert_eq!(renamed, [(FileName::own("x"), FileName::own("x (2)"))]);
+        assert_eq!([text("x"), text("x (2)"), text("y")], ["somebody else's", "released", "released"]);
+        let listing = temp.path().join("listing");
+        let listed = |name: &str| Listed { names: vec![name.into(), b"x".to_vec()], ..Listed::default() };
+        relist_renamed(&[listed("x"), listed("y")], &renamed, &listing).unwrap();
+        let paths: Vec<_> = read_listing(&listing).unwrap().map(|it| it.unwrap().path()).collect();
+        assert_eq!(paths, [Path::new("x (2)/x"), Path::new("y/x")]);
+    }
+
+    #[test]
+    fn what_cannot_go_back_is_said_to_be_here_still() {
+        let (temp, [home, tree, held]) = given();
+        fs::remove_dir_all(temp.path().join("held")).unwrap();
+
+        assert!(matches!(give_back(&home, &tree, &held), Err(Error::Gone { .. })));
+
+        assert_eq!(tree.names().unwrap(), [FileName::own("x"), FileName::own("y")]);
+    }
 }

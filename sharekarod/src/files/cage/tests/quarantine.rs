@@ -64,3 +64,21 @@ fn what_cannot_be_released_stays_in_quarantine() {
     assert!(refused.is_err());
     assert_eq!(given.names("apart"), ["run.sh", "same", "tree"]);
 }
+
+#[test]
+fn what_an_earlier_release_left_in_its_cage_is_never_removed_with_it() {
+    let given = quarantined();
+    let release =
+        || release(&given.path("apart"), &given.path("inbox"), &given.path("state"), KEY, Conflict::Rename, &given.path("notes/listing"));
+    // it could not be put back, and meanwhile something else got its name
+    let tree = given.path("state/partial").join(KEY.to_string()).join("tree");
+    fs::create_dir_all(&tree).unwrap();
+    fs::rename(given.path("apart/same"), tree.join("same")).unwrap();
+    given.write("apart/same", "somebody else's");
+
+    release().unwrap_err();
+
+    assert_eq!((given.names("apart"), given.names("inbox")), (["run.sh", "same", "same (2)", "tree"].map(String::from).to_vec(), vec![]));
+    assert_eq!(release().unwrap(), ["run.sh", "same (2)", "tree"].map(|name| given.path("inbox").join(name)));
+    assert_eq!((given.read("inbox/same (2)"), given.names("apart")), ("same".into(), vec!["same".into()]));
+}
