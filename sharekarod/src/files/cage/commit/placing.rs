@@ -8,7 +8,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, FileType, RenameFlags, Stat, linkat, renameat, renameat_with, unlinkat},
+    fs::{AtFlags, FileType, RenameFlags, Stat, linkat, readlinkat, renameat, renameat_with, unlinkat},
     io::Errno,
 };
 use sharekaro_proto::nouns::transfer::Conflict;
@@ -129,6 +129,9 @@ impl Placing<'_> {
             return Ok(Step::Merge);
         }
         if both(FileType::RegularFile) && ours.st_size == theirs.st_size && is_same(pair, name) {
+            return Ok(Step::Same);
+        }
+        if both(FileType::Symlink) && leads_the_same_way(pair, name) {
             return Ok(Step::Same);
         }
         let is_newer = (ours.st_mtime, ours.st_mtime_nsec) > (theirs.st_mtime, theirs.st_mtime_nsec);
@@ -302,6 +305,12 @@ fn is_same(pair: &Pair, name: &FileName) -> bool {
         }
     };
     compare().unwrap_or(false)
+}
+
+/// Whether both links have the same target.
+fn leads_the_same_way(pair: &Pair, name: &FileName) -> bool {
+    let target = |dir: &Dir| readlinkat(dir, name.as_bytes(), Vec::new());
+    target(&pair.staged).is_ok_and(|ours| target(&pair.placed) == Ok(ours))
 }
 
 fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {

@@ -77,6 +77,25 @@ fn a_taken_name_is_met_as_the_receiver_wishes_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_link_that_is_there_already_is_not_put_beside_itself() {
+    for conflict in [Conflict::Skip, Conflict::Newer, Conflict::Overwrite] {
+        let given = Given::new();
+        for dir in ["src", "inbox"] {
+            given.write(&format!("{dir}/tree/file"), "x");
+            symlink("file", given.path(&format!("{dir}/tree/same"))).unwrap();
+            symlink(if dir == "src" { "file" } else { "gone" }, given.path(&format!("{dir}/tree/other"))).unwrap();
+        }
+
+        given.transfer(conflict);
+
+        assert_eq!(given.names("inbox/tree"), ["file", "other", "other (2)", "same"], "{conflict}");
+        undo(&given.path("inbox"), &given.path("notes/listing")).unwrap();
+        assert_eq!(given.names("inbox/tree"), ["file", "other", "same"], "{conflict}");
+        assert_eq!(fs::read_link(given.path("inbox/tree/other")).unwrap(), Path::new("gone"), "{conflict}");
+    }
+}
+
+#[test]
 fn a_link_in_the_destination_is_never_followed() {
     for conflict in [Conflict::Rename, Conflict::Skip, Conflict::Overwrite, Conflict::Newer] {
         let given = Given::new();
