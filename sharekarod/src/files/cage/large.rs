@@ -142,6 +142,7 @@ impl Staging {
         if item.content.is_some_and(|content| content != hash) {
             return Err(Error::OtherContent(no));
         }
+        partial.have_size().map_err(Error::on("size entry", no))?;
         partial.restrict(item.mode).map_err(Error::on("set the mode of entry", no))?;
         self.dress(&partial.data, no, &item)?;
         partial.data.sync_all().map_err(|e| self.poison("sync a file of", e))?;
@@ -296,6 +297,11 @@ impl Partial {
             at += block.len() as u64;
         }
         Ok(())
+    }
+
+    /// Gives the file the size that it is to have, where something made it longer or shorter.
+    pub(super) fn have_size(&self) -> std::io::Result<()> {
+        if self.data.metadata()?.len() == self.size { Ok(()) } else { self.data.set_len(self.size) }
     }
 
     /// So many bytes more have their room.

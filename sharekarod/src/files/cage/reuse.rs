@@ -138,6 +138,7 @@ fn read_value(file: &File, piece: u64, size: u64, buffer: &mut Vec<u8>) -> io::R
 fn clone_or_copy(from: &File, to: &Partial) -> io::Result<()> {
     if ioctl_ficlone(&to.data, from).is_ok() {
         to.found_room(to.size);
+        to.have_size()?; // the original may have another one by now
         return Ok(());
     }
     if !to.sparse {

@@ -283,6 +283,21 @@ fn an_old_state_of_a_file_and_a_copy_of_it_need_not_travel() {
 }
 
 #[test]
+fn nothing_stands_behind_the_end_of_a_file() {
+    let given = Given::new();
+    given.write("src/large", vec![3; (2 << 20) + 7]);
+    let (source, staging) = (given.source(), given.staging());
+    staging.prepare(&never()).unwrap();
+    // as a clone of a copy that grew meanwhile leaves it
+    staging.partial(1).unwrap().data.write_all_at(&[7; 4096], (2 << 20) + 7).unwrap();
+
+    receive(&source, &staging);
+    given.commit(&staging, Conflict::Rename).unwrap();
+
+    assert_eq!(fs::read(given.path("inbox/large")).unwrap(), vec![3; (2 << 20) + 7]);
+}
+
+#[test]
 fn a_copy_of_a_file_with_holes_keeps_them() {
     let given = Given::new();
     for name in ["src/holes", "copy"] {
