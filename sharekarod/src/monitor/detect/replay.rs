@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::{Timestamp, civil};
+use jiff::{SignedDuration, Timestamp, civil};
 use sharekaro_proto::control::net::{AnomalyKind, Counters, Finding as Reply, Severity};
 use thiserror::Error;
 
@@ -138,9 +138,11 @@ fn seconds(at: Timestamp) -> f64 {
 
 fn judge_counters<'r>(rows: impl Iterator<Item = &'r (Timestamp, Counters)>, warm_up: Duration) -> impl Iterator<Item = Finding> {
     let (mut steps, mut detector) = (Steps::default(), TrafficDetector::default());
-    let (mut start, interface) = (None, Arc::<str>::from(""));
+    let (mut before, mut ticks, interface) = (None, Duration::ZERO, Arc::<str>::from(""));
     rows.flat_map(move |(at, counters)| {
-        let ticks = Duration::try_from(at.duration_since(*start.get_or_insert(*at))).unwrap_or_default();
+        // Rows are a second apart: that much passed where the clock was set back meanwhile. Rows of one second are one step.
+        let passed = before.replace(*at).map_or(SignedDuration::ZERO, |before| at.duration_since(before));
+        ticks = ticks.saturating_add(Duration::try_from(passed).unwrap_or(Duration::from_secs(1)));
         let reading = Reading { interface: interface.clone(), up: true, counters: *counters };
         let samples = steps.push(&[reading], *at, ticks);
         samples.iter().flat_map(|sample| detector.push(sample, warm_up.as_secs_f64())).collect::<Vec<_>>()
@@ -248,6 +250,26 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].at.as_second() - 22 * 3600, 18_000);
         assert!(found[0].explanation.contains("tx 9.8 MB/s over 10 s; the highest 10 s mean in 5 h was"), "{}", found[0].explanation);
+    }
+
+    /// The same totals, with the clock set by so many seconds after row 14,400: at two in the morning.
+    fn set_by(text: &str, seconds: i64) -> String {
+        let set = |(number, line): (usize, &str)| {
+            let Some((time, totals)) = line.split_once(',').filter(|_| number > 14_400) else { return format!("{line}\n") };
+            let time: civil::Time = time.parse().expect("a time of day");
+            format!("{},{totals}\n", time.wrapping_add(SignedDuration::from_secs(seconds)).strftime("%H:%M:%S"))
+        };
+        text.lines().enumerate().map(set).collect()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_is_no_traffic_and_what_comes_after_is_still_judged() {
+        for seconds in [-3600, -60, -6, -3, -1, 1, 60, 3600] {
+            assert_eq!(findings(&set_by(&day(|_| 0), seconds)), [], "set by {seconds} s");
+
+            let burst = day(|second| if (18_000..18_030).contains(&second) { 9_800_000 } else { 0 });
+            assert_eq!(findings(&set_by(&burst, seconds)).len(), 1, "set by {seconds} s");
+        }
     }
 
     #[test]
