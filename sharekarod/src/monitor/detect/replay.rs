@@ -1,7 +1,6 @@
 //! A file judged as if it happened now: the counters of a `Network.csv`, or any series of `timestamp,value`.
 
 use std::{
-    fs::File,
     io::{Read, Seek},
     path::{Path, PathBuf},
     sync::Arc,
@@ -20,6 +19,7 @@ use super::{
 };
 use crate::monitor::{
     counters::{NETWORK_CSV_HEADER, Steps},
+    packets::open,
     sample::Reading,
 };
 
@@ -74,7 +74,7 @@ impl Recording {
     /// Whether the file begins like one that `read` knows.
     pub fn read(path: &Path) -> Result<Self, ReplayError> {
         let failed = |source| ReplayError::Read { path: path.into(), source };
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = open(path).map_err(failed)?;
         if file.seek(std::io::SeekFrom::End(0)).map_err(failed)? > LARGEST {
             return Err(ReplayError::TooLarge(path.into()));
         }

@@ -29,6 +29,7 @@ use super::{
         captures::{Capture, CaptureError},
         export::Format,
         filter::Filter,
+        open,
     },
 };
 
@@ -70,7 +71,7 @@ pub fn packets(path: &Path, options: &Options, abandoned: &CancellationToken) ->
 /// # Errors
 /// It cannot be read, is nothing that we know, or was abandoned.
 pub fn replay(path: &Path, warm_up: Duration, abandoned: &CancellationToken) -> Result<Findings, ErrorBody> {
-    let capture = File::open(path).map_err(CaptureError::Read).and_then(Capture::open);
+    let capture = open(path).map_err(CaptureError::Read).and_then(Capture::open);
     match capture {
         Ok(capture) => Ok(replay_capture(path, capture, warm_up, abandoned)?),
         Err(error @ CaptureError::Compressed(_)) => Err(Failure::Read { path: path.into(), source: error }.into()),
@@ -113,6 +114,7 @@ impl From<Failure> for ErrorBody {
     fn from(failure: Failure) -> Self {
         let hint = match &failure {
             Failure::Abandoned => return Self::new(ErrorCode::Cancelled, failure.to_string()).hint("ask again"),
+            Failure::Same(_) => return Self::new(ErrorCode::Usage, failure.to_string()).hint("name another file to write to"),
             Failure::Open { .. } => "name a capture that you may read",
             Failure::Read { .. } => "pcap and pcapng are read, as tcpdump and Wireshark write them",
             Failure::Write { .. } => "name a file in a folder that you may write",
@@ -170,6 +172,22 @@ mod tests {
         for error in [capture, recording] {
             assert_eq!(error.code, ErrorCode::LocalFile);
             assert!(error.message.contains("/nowhere.") && error.message.contains("No such file"), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_and_keeps_nobody() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, 0o600.into()).expect("a pipe");
+        let here = CancellationToken::new();
+
+        for path in [pipe.as_path(), Path::new("/dev/zero")] {
+            let packets = packets(path, &Options::default(), &here).map_err(ErrorBody::from).expect_err("no file");
+            let ends = [packets, replay(path, Duration::ZERO, &here).expect_err("no file"), scores(path, &here).expect_err("no file")];
+            for error in ends {
+                assert!(error.code == ErrorCode::LocalFile && error.message.contains("a pipe or a device"), "{error:?}");
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -19,6 +20,7 @@ use super::{
     export::{Export, Format},
     filter::Filter,
     forest::judge::Judge,
+    open,
     stats::Stats,
 };
 
@@ -64,6 +66,9 @@ pub enum Failure {
         /// Why.
         source: CaptureError,
     },
+    /// What was chosen would be written over what is read.
+    #[error("{} is the capture that is read: writing there would destroy it", .0.display())]
+    Same(PathBuf),
     /// Nobody waits for it any more.
     #[error("whoever asked has gone")]
     Abandoned,
@@ -85,7 +90,10 @@ pub enum Failure {
 /// # Errors
 /// Where nothing can be read, the export cannot be written, or it was abandoned.
 pub fn analyse(path: &Path, options: &Options, abandoned: &CancellationToken) -> Result<Packets, Failure> {
-    let source = File::open(path).and_then(refuse_folder).map_err(|source| Failure::Open { path: path.into(), source })?;
+    let source = open(path).map_err(|source| Failure::Open { path: path.into(), source })?;
+    if let Some((to, _)) = options.export.as_ref().filter(|(to, _)| is_at(&source, to)) {
+        return Err(Failure::Same(to.clone()));
+    }
     let unreadable = |source| Failure::Read { path: path.into(), source };
     let mut capture = Capture::open(source).map_err(unreadable)?;
     let mut run = Run::begin(options)?;
@@ -96,12 +104,10 @@ pub fn analyse(path: &Path, options: &Options, abandoned: &CancellationToken) ->
     }
 }
 
-/// Opening a folder succeeds; reading it would give an odder error later.
-fn refuse_folder(file: File) -> std::io::Result<File> {
-    if file.metadata()?.is_dir() {
-        return Err(std::io::ErrorKind::IsADirectory.into());
-    }
-    Ok(file)
+/// Whether that path leads to this very file, through whatever links. One that leads nowhere does not.
+fn is_at(file: &File, path: &Path) -> bool {
+    let place = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+    std::fs::metadata(path).ok().map(place).is_some_and(|there| file.metadata().is_ok_and(|here| place(here) == there))
 }
 
 /// What is said of a capture that ends early.
