@@ -54,8 +54,15 @@ struct Live {
 
 struct Told {
     captured: Captured,
-    outcome: Option<Result<Packets, ErrorBody>>,
+    outcome: Option<Outcome>,
     asked: Instant,
+}
+
+/// How it ended. What came before an error is reported beside it.
+#[derive(Clone, Default)]
+struct Outcome {
+    report: Option<Packets>,
+    error: Option<ErrorBody>,
 }
 
 impl Captures {
@@ -120,34 +127,53 @@ impl Live {
     fn as_capture(&self, id: u64) -> Capture {
         let mut told = lock(&self.told);
         told.asked = Instant::now();
-        let (report, error) = match told.outcome.clone() {
-            Some(Ok(report)) => (Some(report), None),
-            Some(Err(error)) => (None, Some(error)),
-            None => (None, None),
-        };
-        Capture { id, running: told.outcome.is_none(), captured: told.captured.clone(), report, error }
+        let running = told.outcome.is_none();
+        let Outcome { report, error } = told.outcome.clone().unwrap_or_default();
+        Capture { id, running, captured: told.captured.clone(), report, error }
     }
 
     fn run(&self, mut ring: Ring, options: &Options, duration: Option<Duration>) {
-        let outcome = self.read(&mut ring, options, duration).map_err(ErrorBody::from);
+        let outcome = match Run::begin(options) {
+            Ok(run) => self.read(&mut ring, run, duration),
+            Err(failure) => Outcome { report: None, error: Some(failure.into()) },
+        };
         let mut told = lock(&self.told);
         told.captured.dropped = ring.dropped();
         told.outcome = Some(outcome);
         self.ended.notify_all();
     }
 
-    fn read(&self, ring: &mut Ring, options: &Options, duration: Option<Duration>) -> Result<Packets, Ending> {
-        let (began, mut run) = (Instant::now(), Run::begin(options)?);
-        while !self.is_over(began, duration) {
-            self.block(ring, &mut run, WAIT, i64::MAX)?;
+    fn read(&self, ring: &mut Ring, mut run: Run<'_>, duration: Option<Duration>) -> Outcome {
+        let ended = self.read_all(ring, &mut run, duration);
+        let closed = run.close().map_err(Ending::Packets);
+        let error = ended.and(closed).err().map(ErrorBody::from);
+        Outcome { report: Some(run.report(None)), error }
+    }
+
+    fn read_all(&self, ring: &mut Ring, run: &mut Run<'_>, duration: Option<Duration>) -> Result<(), Ending> {
+        let live = self.live(ring, run, duration);
+        match &live {
+            Err(Ending::Packets(_)) => return live,
+            // Without its interface the ring lets nobody wait for the block that it has not handed over yet.
+            Err(Ending::Interface(_)) => thread::sleep(REST),
+            Ok(()) => {}
         }
         // What came before the end may still lie in the ring; what comes after it is no part of the capture.
-        let end = nanoseconds_since_1970();
-        let mut rest = true;
-        while rest {
-            rest = self.block(ring, &mut run, REST, end)? == Block::Before;
+        let rest = self.rest(ring, run, nanoseconds_since_1970());
+        live.and(rest)
+    }
+
+    fn live(&self, ring: &mut Ring, run: &mut Run<'_>, duration: Option<Duration>) -> Result<(), Ending> {
+        let began = Instant::now();
+        while !self.is_over(began, duration) {
+            self.block(ring, run, WAIT, i64::MAX)?;
         }
-        Ok(run.finish(None)?)
+        Ok(())
+    }
+
+    fn rest(&self, ring: &mut Ring, run: &mut Run<'_>, end: i64) -> Result<(), Ending> {
+        while self.block(ring, run, REST, end)? == Block::Before {}
+        Ok(())
     }
 
     fn is_over(&self, began: Instant, duration: Option<Duration>) -> bool {
@@ -159,22 +185,25 @@ impl Live {
     fn block(&self, ring: &mut Ring, run: &mut Run<'_>, wait: Duration, end: i64) -> Result<Block, Ending> {
         let (mut packets, mut bytes, mut broken, mut block) = (0, 0, Ok(()), Block::Before);
         let filled = ring.read(wait, |packet| {
-            if packet.time > end {
+            if packet.time > end || broken.is_err() {
                 block = Block::Last;
                 return;
             }
-            match run.take(packet) {
-                Ok(true) => (packets, bytes) = (packets + 1, bytes + u64::from(packet.length)),
-                Ok(false) => {}
-                Err(failure) => broken = Err(failure),
+            // One that cannot be written was chosen, and is counted.
+            let chosen = run.take(packet).unwrap_or_else(|failure| {
+                broken = Err(failure);
+                true
+            });
+            if chosen {
+                (packets, bytes) = (packets + 1, bytes + u64::from(packet.length));
             }
         });
-        broken?;
-        let filled = filled.map_err(Ending::Interface)?;
         let mut told = lock(&self.told);
         told.captured.packets += packets;
         told.captured.bytes += bytes;
         drop(told);
+        broken?;
+        let filled = filled.map_err(Ending::Interface)?;
         Ok(if filled { block } else { Block::Last })
     }
 

@@ -100,7 +100,10 @@ pub fn analyse(path: &Path, options: &Options, abandoned: &CancellationToken) ->
     let end = run.read(&mut capture, abandoned)?;
     match end {
         Some(error) if run.read == 0 => Err(unreadable(error)),
-        end => run.finish(end.map(|error| broken(path, &error))),
+        end => {
+            run.close()?;
+            Ok(run.report(end.map(|error| broken(path, &error))))
+        }
     }
 }
 
@@ -178,15 +181,73 @@ impl<'o> Run<'o> {
         }
     }
 
-    /// The report.
+    /// Writes the export to its end.
     ///
     /// # Errors
-    /// Where the export cannot be written to its end.
-    pub fn finish(self, error: Option<ErrorBody>) -> Result<Packets, Failure> {
-        if let Some((path, export)) = self.export {
-            export.finish().map_err(|source| Failure::Write { path: path.to_path_buf(), source })?;
-        }
+    /// Where that cannot be done. What was counted stays.
+    pub fn close(&mut self) -> Result<(), Failure> {
+        let Some((path, export)) = self.export.take() else { return Ok(()) };
+        export.finish().map(drop).map_err(|source| Failure::Write { path: path.to_path_buf(), source })
+    }
+
+    /// What was counted, and why it is not all.
+    pub fn report(self, error: Option<ErrorBody>) -> Packets {
         let abnormal = self.judge.map(|judge| judge.abnormal(&self.stats, self.options.top)).unwrap_or_default();
-        Ok(Packets { abnormal, error, ..self.stats.report(self.options.top) })
+        Packets { abnormal, error, ..self.stats.report(self.options.top) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// A pcap with this packet, so many times.
+    fn capture(packet: &[u8], times: usize) -> Vec<u8> {
+        let header = [0xa1b2_c3d4_u32, 0x0004_0002, 0, 0, 65_535, 1].map(u32::to_le_bytes).concat();
+        let size = u32::try_from(packet.len()).expect("a packet");
+        let record = [&[1_750_000_000, 0, size, size].map(u32::to_le_bytes).concat()[..], packet].concat();
+        [header, record.repeat(times)].concat()
+    }
+
+    fn written_to(path: PathBuf) -> Options {
+        Options { export: Some((path, Format::Pcapng)), ..Options::default() }
+    }
+
+    #[test]
+    fn what_is_read_is_not_written_over_whatever_it_is_called_there() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| folder.path().join(name);
+        let bytes = capture(&[0; 60], 3);
+        fs::write(at("a.pcapng"), &bytes).expect("written");
+        std::os::unix::fs::symlink("a.pcapng", at("soft.pcapng")).expect("a link");
+        fs::hard_link(at("a.pcapng"), at("hard.pcapng")).expect("a link");
+
+        for (from, to) in
+            [("a.pcapng", "a.pcapng"), ("a.pcapng", "soft.pcapng"), ("soft.pcapng", "hard.pcapng"), ("hard.pcapng", "a.pcapng")]
+        {
+            let refused = analyse(&at(from), &written_to(at(to)), &CancellationToken::new());
+
+            assert!(matches!(refused, Err(Failure::Same(_))), "{from} to {to}: {refused:?}");
+            assert!(fs::read(at("a.pcapng")).expect("still there") == bytes, "{from} to {to}");
+        }
+        assert!(analyse(&at("a.pcapng"), &written_to(at("b.pcapng")), &CancellationToken::new()).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_written_is_still_counted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let full = folder.path().join("full.pcapng");
+        std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
+        let bytes = capture(&[0; 60], 5);
+        let options = written_to(full);
+        let (mut capture, mut run) = (Capture::open(bytes.as_slice()).expect("a capture"), Run::begin(&options).expect("begun"));
+
+        let read = run.read(&mut capture, &CancellationToken::new());
+        let closed = run.close();
+
+        assert!(read.is_ok() && matches!(closed, Err(Failure::Write { .. })), "{closed:?}");
+        assert_eq!(run.report(None).packets, 5);
     }
 }
