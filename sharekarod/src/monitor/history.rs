@@ -20,8 +20,9 @@ use super::sample::Sample;
 const TIERS: [(i64, i64); 3] = [(1, 86_400), (60, 31 * 86_400), (3600, 731 * 86_400)];
 /// How far back steps of which length are told: a day of seconds would be a reply of many megabytes.
 const TOLD: [(i64, i64); 3] = [(1, 3 * 3600), (60, 7 * 86_400), (3600, 731 * 86_400)];
-/// Rows of seconds: 16 interfaces for a day. Whoever makes interfaces without end pushes the oldest out, some 80 MiB.
-const MOST_SECONDS: i64 = 16 * 86_400;
+/// As many rows as so many interfaces make in the whole time, which is some 80 MiB of seconds and as much of all else.
+/// Whoever makes interfaces without end pushes the oldest out.
+const MOST_INTERFACES: i64 = 16;
 /// Samples that wait when the disk refuses them.
 const MOST_WAITING: usize = 20_000;
 const BUSY: Duration = Duration::from_secs(5);
@@ -64,6 +65,7 @@ fn failed(what: &'static str) -> impl Fn(rusqlite::Error) -> HistoryError {
 pub struct History {
     database: Connection,
     waiting: Vec<Sample>,
+    flushes: usize,
 }
 
 impl History {
@@ -81,7 +83,7 @@ impl History {
                 PRIMARY KEY (tier, interface, at)) WITHOUT ROWID;
             CREATE TABLE IF NOT EXISTS state (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;";
         database.execute_batch(schema).map_err(open)?;
-        Ok(Self { database, waiting: Vec::new() })
+        Ok(Self { database, waiting: Vec::new(), flushes: 0 })
     }
 
     /// Takes samples in; `flush` writes them.
@@ -97,15 +99,20 @@ impl History {
         for sample in &self.waiting {
             insert(&transaction, sample).map_err(failed("write"))?;
         }
+        // They may have waited long: the machine slept, or the disk was full.
+        let oldest = self.waiting.iter().map(|sample| sample.at).fold(now, Timestamp::min);
         for pair in TIERS.windows(2) {
-            sum_up(&transaction, pair[0].0, pair[1].0, now).map_err(failed("sum up"))?;
+            sum_up(&transaction, pair[0].0, pair[1].0, oldest).map_err(failed("sum up"))?;
         }
         for (tier, kept) in TIERS {
             let oldest = now.as_millisecond() - kept * 1000;
             transaction.execute("DELETE FROM step WHERE tier = ?1 AND at < ?2", params![tier, oldest]).map_err(failed("shorten"))?;
         }
-        shed(&transaction).map_err(failed("shorten"))?;
+        // Counting rows takes its time: one kind of them each time.
+        let (tier, kept) = TIERS[self.flushes % TIERS.len()];
+        shed(&transaction, tier, MOST_INTERFACES * kept / tier).map_err(failed("shorten"))?;
         transaction.commit().map_err(failed("write"))?;
+        self.flushes = self.flushes.wrapping_add(1);
         self.waiting.clear();
         Ok(())
     }
@@ -201,25 +208,31 @@ fn insert(database: &Connection, sample: &Sample) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// The sums of the last two coarser steps from the finer ones; done again and again, it changes nothing.
-fn sum_up(database: &Connection, fine: i64, coarse: i64, now: Timestamp) -> rusqlite::Result<()> {
+/// The sums of the coarser steps from the one before `oldest` on, made of the finer ones. Done again and again, it changes
+/// nothing; a sum of fewer seconds than the one that is there is none of the whole step, and does not replace it.
+fn sum_up(database: &Connection, fine: i64, coarse: i64, oldest: Timestamp) -> rusqlite::Result<()> {
     let step = coarse * 1000;
-    let from = (now.as_millisecond() / step - 1) * step;
-    let text = "INSERT OR REPLACE INTO step
+    let from = (oldest.as_millisecond().div_euclid(step) - 1) * step;
+    let text = "INSERT INTO step
         SELECT interface, ?1, (at + ?2 - 1) / ?2 * ?2, sum(seconds), sum(bytes_sent), sum(bytes_received), sum(packets_sent),
             sum(packets_received), max(gap)
-        FROM step WHERE tier = ?3 AND at > ?4 GROUP BY interface, (at + ?2 - 1) / ?2";
+        FROM step WHERE tier = ?3 AND at > ?4 GROUP BY interface, (at + ?2 - 1) / ?2
+        ON CONFLICT (tier, interface, at) DO UPDATE SET seconds = excluded.seconds, bytes_sent = excluded.bytes_sent,
+            bytes_received = excluded.bytes_received, packets_sent = excluded.packets_sent,
+            packets_received = excluded.packets_received, gap = excluded.gap
+        WHERE excluded.seconds >= step.seconds";
     database.prepare_cached(text)?.execute(params![coarse, step, fine, from])?;
     Ok(())
 }
 
-fn shed(database: &Connection) -> rusqlite::Result<()> {
-    let rows: i64 = database.query_row("SELECT count(*) FROM step WHERE tier = 1", [], |row| row.get(0))?;
-    if rows > MOST_SECONDS {
+/// Removes the oldest rows of a tier beyond so many.
+fn shed(database: &Connection, tier: i64, most: i64) -> rusqlite::Result<()> {
+    let rows: i64 = database.query_row("SELECT count(*) FROM step WHERE tier = ?1", [tier], |row| row.get(0))?;
+    if rows > most {
         let oldest: i64 =
             database
-                .query_row("SELECT at FROM step WHERE tier = 1 ORDER BY at LIMIT 1 OFFSET ?1", [rows - MOST_SECONDS], |row| row.get(0))?;
-        database.execute("DELETE FROM step WHERE tier = 1 AND at < ?1", [oldest])?;
+                .query_row("SELECT at FROM step WHERE tier = ?1 ORDER BY at LIMIT 1 OFFSET ?2", [tier, rows - most], |row| row.get(0))?;
+        database.execute("DELETE FROM step WHERE tier = ?1 AND at < ?2", [tier, oldest])?;
     }
     Ok(())
 }
@@ -280,6 +293,49 @@ mod tests {
         }
         history.flush(at(3 * 366 * 86_400)).expect("shortened");
         assert_eq!(history.since("eth0", at(0), at(3 * 366 * 86_400)).expect("readable"), None);
+    }
+
+    #[test]
+    fn samples_that_waited_through_a_sleep_or_a_full_disk_are_in_every_sum() {
+        let (hour, day) = (3600, 86_400);
+        for slept in [90, 10 * 60, 3 * hour, 2 * day, 40 * day] {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut history = History::open(&folder.path().join("monitor.db")).expect("a file");
+            for second in 0..330 {
+                history.push(&[sample(second, 10)]);
+                if second % 60 == 20 {
+                    history.flush(at(second)).expect("written");
+                }
+            }
+
+            history.push(&[sample(330 + slept, 10)]);
+            history.flush(at(331 + slept)).expect("written");
+            history.flush(at(391 + slept)).expect("written");
+
+            let mut sums = history.database.prepare("SELECT tier, sum(bytes_sent) FROM step WHERE tier > 1 GROUP BY tier").expect("sums");
+            let rows = sums.query_map([], |row| Ok((row.get(0)?, row.get(1)?))).and_then(Iterator::collect);
+            let sums: Vec<(i64, i64)> = rows.expect("sums");
+            let minutes = if slept < 31 * day { 3310 } else { 10 };
+            assert_eq!(sums, [(60, minutes), (3600, 3310)], "slept {slept} s");
+        }
+    }
+
+    #[test]
+    fn interfaces_without_end_push_the_oldest_rows_out_of_every_tier() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut history = History::open(&folder.path().join("monitor.db")).expect("a file");
+        for number in 0..300 {
+            history.push(&[Sample { interface: format!("veth{number}").into(), ..sample(number * 7200, 10) }]);
+            history.flush(at(number * 7200)).expect("written");
+        }
+
+        for tier in [60, 3600] {
+            shed(&history.database, tier, 100).expect("shortened");
+
+            let query = "SELECT count(*), max(interface = 'veth299'), max(interface = 'veth0') FROM step WHERE tier = ?1";
+            let left = history.database.query_row(query, [tier], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+            assert_eq!(left, Ok((100, true, false)), "steps of {tier} s");
+        }
     }
 
     #[test]
