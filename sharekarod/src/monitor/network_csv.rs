@@ -69,7 +69,15 @@ impl NetworkCsv {
 
     /// Writes there from now on, and at once; without a target, no more.
     pub fn write_to(&mut self, target: Option<Target>, anomalies: &[Anomaly]) -> io::Result<()> {
-        (self.target, self.ticks, self.new) = (target, 0, self.rows.len());
+        let path = |target: &Option<Target>| target.as_ref().map(|target| target.path.clone());
+        let empty = |path: &PathBuf| fs::metadata(path).map_or(true, |found| found.len() == 0);
+        self.new = match path(&target) {
+            Some(path) if empty(&path) => self.rows.len(),
+            // What is in a file that we write already is known; in another, time only goes on.
+            to if to == path(&self.target) => self.new,
+            _ => 0,
+        };
+        (self.target, self.ticks) = (target, 0);
         let written = self.write(anomalies);
         if written.is_err() {
             self.target = None;
@@ -104,9 +112,8 @@ impl NetworkCsv {
             Mode::Replace => replace(path, &format!("{NETWORK_CSV_HEADER}\n{}", String::from_iter(self.rows.iter().map(String::as_str)))),
             Mode::Append => append(path, self.rows.iter().skip(self.rows.len().saturating_sub(self.new))),
         }?;
-        replace(&path.with_extension("anomalies.csv"), &beside(anomalies))?;
         self.new = 0;
-        Ok(())
+        replace(&path.with_extension("anomalies.csv"), &beside(anomalies))
     }
 }
 
@@ -131,9 +138,11 @@ fn append<'a>(path: &Path, rows: impl Iterator<Item = &'a String>) -> io::Result
         fs::rename(path, aside(path, 1))?;
     }
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
-    let header = if size == 0 || size >= LARGEST { format!("{NETWORK_CSV_HEADER}\n") } else { String::new() };
-    // One write: a reader sees whole lines.
-    file.write_all((header + &String::from_iter(rows.map(String::as_str))).as_bytes())
+    let before = file.metadata()?.len();
+    let header = if before == 0 { format!("{NETWORK_CSV_HEADER}\n") } else { String::new() };
+    // One write: a reader sees whole lines. One that a full disk cut short is taken back, and comes again as a whole.
+    let text = header + &String::from_iter(rows.map(String::as_str));
+    file.write_all(text.as_bytes()).inspect_err(|_| drop(file.set_len(before)))
 }
 
 fn aside(path: &Path, number: u32) -> PathBuf {
@@ -208,6 +217,53 @@ mod tests {
         }
 
         assert_eq!(fs::read_to_string(&path).expect("there").lines().count(), 1 + 2 + 5 + 5);
+    }
+
+    #[test]
+    fn told_again_to_append_it_repeats_no_row() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = |name: &str, mode| Some(Target { path: folder.path().join(name), mode });
+        let lines = |name: &str| fs::read_to_string(folder.path().join(name)).expect("there").lines().count();
+        let mut csv = NetworkCsv::default();
+        pushed(&mut csv, 20);
+        csv.write_to(target("a.csv", Mode::Append), &[]).expect("written");
+        assert_eq!(lines("a.csv"), 1 + 20);
+
+        pushed(&mut csv, 3);
+        csv.write_to(target("a.csv", Mode::Append), &[]).expect("the same again");
+        assert_eq!(lines("a.csv"), 1 + 23);
+
+        csv.write_to(None, &[]).expect("stopped");
+        pushed(&mut csv, 7);
+        csv.write_to(target("a.csv", Mode::Append), &[]).expect("and begun again");
+        pushed(&mut csv, 2);
+        (0..EVERY).for_each(|_| csv.tick(Vec::new).expect("written"));
+        assert_eq!(lines("a.csv"), 1 + 23 + 2);
+
+        csv.write_to(target("b.csv", Mode::Replace), &[]).expect("another file");
+        csv.write_to(target("b.csv", Mode::Append), &[]).expect("kept in another way");
+        assert_eq!(lines("b.csv"), 1 + 32);
+    }
+
+    #[test]
+    fn a_disk_that_fills_leaves_whole_lines_and_loses_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("Network.csv");
+        let mut csv = NetworkCsv::default();
+        pushed(&mut csv, 2);
+        csv.write_to(Some(Target { path: path.clone(), mode: Mode::Append }), &[]).expect("written");
+        let (before, beside) = (fs::read_to_string(&path).expect("there"), path.with_extension("anomalies.csv"));
+
+        // Where the table beside it cannot be written, the rows were.
+        fs::remove_file(&beside).and_then(|()| fs::create_dir(&beside)).expect("a folder in its place");
+        pushed(&mut csv, 3);
+        csv.ticks = EVERY;
+        assert!(csv.tick(Vec::new).is_err());
+        csv.ticks = EVERY;
+        assert!(csv.tick(Vec::new).is_err());
+
+        let after = fs::read_to_string(&path).expect("there");
+        assert!(after.starts_with(&before) && after.lines().count() == 1 + 2 + 3, "{after}");
     }
 
     #[test]
