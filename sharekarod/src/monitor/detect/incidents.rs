@@ -9,8 +9,10 @@ use super::finding::{Finding, Lesson};
 
 /// Findings of one kind closer than this belong together.
 const PAUSE: Duration = Duration::from_secs(60);
-/// Incidents kept; a flood of them pushes the oldest out.
+/// Incidents kept while the network is watched.
 const KEPT: usize = 1000;
+/// Incidents of a file: a year of them, and what a reply may hold.
+const KEPT_OF_A_FILE: usize = 10_000;
 
 /// An incident with what else we know of it.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -34,14 +36,33 @@ pub enum Change {
     Lasts,
 }
 
-/// All incidents that are remembered, oldest first.
-#[derive(Clone, PartialEq, Debug, Default, Serialize, Deserialize)]
+/// All incidents that are remembered, oldest first. When there are too many, the oldest of the least severe ones goes: a flood
+/// of notes hides no alarm.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 pub struct Incidents {
     table: VecDeque<Incident>,
     next: u64,
+    #[serde(skip, default = "while_watching")]
+    most: usize,
+}
+
+const fn while_watching() -> usize {
+    KEPT
+}
+
+impl Default for Incidents {
+    fn default() -> Self {
+        Self { table: VecDeque::new(), next: 0, most: while_watching() }
+    }
 }
 
 impl Incidents {
+    /// Those of a file, which may be of a year.
+    #[must_use]
+    pub fn of_a_file() -> Self {
+        Self { most: KEPT_OF_A_FILE, ..Self::default() }
+    }
+
     /// Takes a finding in.
     pub fn push(&mut self, interface: &Arc<str>, finding: Finding) -> Change {
         let same = |incident: &&mut Incident| incident.takes(interface, &finding);
@@ -51,10 +72,11 @@ impl Incidents {
         self.next += 1;
         let incident = Incident::new(self.next.to_string(), interface, finding);
         let anomaly = incident.anomaly.clone();
-        self.table.push_back(incident);
-        if self.table.len() > KEPT {
-            self.table.pop_front();
+        if self.table.len() >= self.most {
+            let least = self.table.iter().enumerate().min_by_key(|(_, kept)| kept.anomaly.severity).map(|(place, _)| place);
+            least.and_then(|place| self.table.remove(place));
         }
+        self.table.push_back(incident);
         Change::Began(anomaly)
     }
 
@@ -132,6 +154,34 @@ mod tests {
         let first = incidents.get("1").expect("the first");
         assert_eq!((first.severity, first.explanation.as_str()), (Severity::High, "weight 9"));
         assert_eq!(first.until.duration_since(first.at).as_secs(), 100);
+    }
+
+    #[test]
+    fn a_flood_of_notes_pushes_out_notes_and_no_alarm() {
+        let (mut incidents, eth0) = (Incidents::default(), Arc::from("eth0"));
+        for (second, severity) in [(0, Severity::High), (100, Severity::Low), (200, Severity::Info)] {
+            incidents.push(&eth0, finding(second, 1.0, severity));
+        }
+
+        for number in 0..9000 {
+            let note = Finding { kind: AnomalyKind::NewDevice, subject: number.to_string(), ..finding(300, 1.0, Severity::Info) };
+            assert!(matches!(incidents.push(&eth0, note), Change::Began(_)));
+        }
+
+        let kept: Vec<_> = incidents.iter().map(|anomaly| (anomaly.id.as_str(), anomaly.severity)).collect();
+        assert_eq!(kept.len(), KEPT);
+        assert_eq!(kept[..2], [("1", Severity::High), ("2", Severity::Low)]);
+        assert_eq!((kept[2].0, kept[KEPT - 1].0), ("8006", "9003"));
+    }
+
+    #[test]
+    fn of_a_file_thousands_are_told() {
+        let (mut incidents, eth0) = (Incidents::of_a_file(), Arc::from("eth0"));
+
+        (0..3000).for_each(|number| drop(incidents.push(&eth0, finding(number * 100, 1.0, Severity::Low))));
+
+        assert_eq!(incidents.iter().map(|anomaly| anomaly.id.as_str()).next(), Some("1"));
+        assert_eq!(incidents.iter().count(), 3000);
     }
 
     #[test]

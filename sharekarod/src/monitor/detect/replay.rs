@@ -104,7 +104,7 @@ impl Recording {
     /// What would have been told, had it happened live; of fewer rows where that is `wanted` no more.
     #[must_use]
     pub fn findings(&self, warm_up: Duration, wanted: impl Fn() -> bool) -> Vec<Reply> {
-        let (mut incidents, interface) = (Incidents::default(), Arc::from(""));
+        let (mut incidents, interface) = (Incidents::of_a_file(), Arc::from(""));
         match self {
             Self::Counters(rows) => {
                 judge_counters(rows.iter().take_while(|_| wanted()), warm_up).for_each(|finding| drop(incidents.push(&interface, finding)));

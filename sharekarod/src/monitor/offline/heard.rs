@@ -53,6 +53,10 @@ pub(super) struct Heard {
 }
 
 impl Heard {
+    pub(super) fn new() -> Self {
+        Self { incidents: Incidents::of_a_file(), ..Self::default() }
+    }
+
     pub(super) fn packet(&mut self, packet: &Packet<'_>, warm_up: Duration) {
         let second = packet.time.div_euclid(SECOND);
         let current = *self.second.get_or_insert(second);

@@ -84,7 +84,7 @@ pub fn replay(path: &Path, warm_up: Duration, abandoned: &CancellationToken) -> 
 }
 
 fn replay_capture(path: &Path, mut capture: Capture<File>, warm_up: Duration, abandoned: &CancellationToken) -> Result<Findings, Failure> {
-    let mut heard = Heard::default();
+    let mut heard = Heard::new();
     let error = loop {
         still_wanted(abandoned)?;
         match capture.next_packet() {

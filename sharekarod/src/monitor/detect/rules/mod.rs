@@ -27,6 +27,7 @@ use super::finding::{Finding, Lesson};
 pub struct Rules {
     association: association::Association,
     claims: claims::Claims,
+    devices: devices::Devices,
     gateway: gateway::Gateway,
     identity: identity::Identity,
     probes: probes::Probes,
@@ -56,7 +57,7 @@ impl Rules {
         findings.extend(self.identity.push(&mut self.profiles, event, now));
         findings.extend(self.gateway.push(&mut self.profiles, event, now));
         findings.extend(self.claims.push(&mut self.profiles, event, now));
-        findings.extend(devices::judge(&mut self.profiles, event, now));
+        findings.extend(self.devices.push(&mut self.profiles, event, now));
         findings
     }
 
