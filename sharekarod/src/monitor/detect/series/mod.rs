@@ -92,7 +92,8 @@ impl SeriesDetector {
         if shape > 0.0 {
             strongest = strongest.max(TOLERANCE + shape);
         }
-        if strongest > TOLERANCE { strongest } else { 0.0 }
+        // Against records that are all one value, a huge one is more than a number can say.
+        if strongest > TOLERANCE { strongest.min(f64::MAX) } else { 0.0 }
     }
 }
 
@@ -141,6 +142,19 @@ mod tests {
 
         assert_eq!(scores[300..288 * 11].iter().filter(|score| **score > 0.0).count(), 0);
         assert!(scores[288 * 11..288 * 12].iter().any(|score| *score > 0.0));
+    }
+
+    #[test]
+    fn a_huge_value_after_equal_ones_scores_highest_and_is_a_number() {
+        for huge in [1e300, -1e300, f64::MAX, f64::MIN, f64::INFINITY, f64::NAN] {
+            let mut values = vec![0.0; 300];
+            values.extend([huge, 0.0, huge]);
+
+            let scores = scores(&values);
+
+            assert!(scores.iter().all(|score| (0.0..=1.0).contains(score)), "{huge}");
+            assert_eq!(scores[300], if huge.is_finite() { 1.0 } else { 0.0 }, "{huge}");
+        }
     }
 
     #[test]
