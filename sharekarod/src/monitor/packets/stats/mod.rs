@@ -70,6 +70,9 @@ pub(crate) struct FlowState {
     content: Option<Protocol>,
 }
 
+/// A flow with its ports and its protocol.
+pub(crate) type Counted<'s> = (&'s FlowState, Option<(u16, u16)>, Option<Protocol>);
+
 impl Weight for FlowState {
     fn weight(&self) -> u64 {
         self.bytes
@@ -193,14 +196,18 @@ impl Stats {
         (of.map_or(0, |tally| tally.amount.packets), self.total.packets)
     }
 
-    /// The flows in memory, with the destination's port.
-    pub(crate) fn flows(&self) -> impl Iterator<Item = (&FlowState, Option<(u16, u16)>, Option<Protocol>)> {
-        self.flows.iter().map(|(key, flow)| (flow, key.ports, key.protocol))
+    /// The flows in memory, in the order of their first packets: that of a table is chance.
+    pub(crate) fn flows(&self) -> Vec<Counted<'_>> {
+        let mut flows: Vec<_> = self.flows.iter().map(|(key, flow)| (flow, key.ports, key.protocol)).collect();
+        flows.sort_unstable_by_key(|(flow, ..)| flow.first);
+        flows
     }
 
     /// The result, with the `top` largest of each list; what is abnormal is added by others.
     pub(crate) fn report(mut self, top: usize) -> Packets {
-        for (key, flow) in self.flows.iter() {
+        let mut flows: Vec<_> = self.flows.iter().collect();
+        flows.sort_unstable_by_key(|(_, flow)| flow.first);
+        for (key, flow) in flows {
             credit(&mut self.talkers, &mut self.lost_talkers, key, flow);
         }
         let (talkers, mut talkers_beyond) = self.talkers.into_largest(top);
@@ -339,6 +346,19 @@ mod tests {
 
         assert_eq!(report.protocols["tls"].packets, 4);
         assert_eq!(report.protocols["tcp"].packets, 6);
+    }
+
+    #[test]
+    fn the_same_packets_are_counted_the_same_also_where_a_table_overflows() {
+        let report = || {
+            let mut stats = Stats::default();
+            for number in 0..150_000_u32 {
+                count(&mut stats, u64::from(number), &raw(number.wrapping_mul(40_503) % 90_000, 1 << 22), 60);
+            }
+            stats.report(TALKERS_MAX)
+        };
+
+        assert!(report() == report());
     }
 
     #[test]

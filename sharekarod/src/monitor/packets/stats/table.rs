@@ -22,7 +22,7 @@ pub(crate) struct Table<K, V> {
     most: usize,
 }
 
-impl<K: Hash + Ord, V: Weight + Default> Table<K, V> {
+impl<K: Hash + Ord + Clone, V: Weight + Default> Table<K, V> {
     pub(crate) fn new(most: usize) -> Self {
         Self { entries: HashMap::with_hasher(RandomState::default()), most }
     }
@@ -54,21 +54,18 @@ impl<K: Hash + Ord, V: Weight + Default> Table<K, V> {
         (self.entries.entry(key).or_default(), new)
     }
 
-    /// Forgets the lighter half; of equally heavy ones, whichever come.
+    /// Forgets the lighter half; of equally heavy ones, the first in the order of their keys: not the order of the table,
+    /// which is another in each run.
     #[cold]
     fn halve(&mut self, mut forget: impl FnMut(K, V)) {
-        let mut weights: Vec<u64> = self.entries.values().map(Weight::weight).collect();
-        let middle = weights.len() / 2;
-        let (_, limit, _) = weights.select_nth_unstable(middle);
-        let (limit, mut left) = (*limit, middle);
-        for (key, value) in self.entries.extract_if(|_, value| {
-            value.weight() <= limit && left > 0 && {
-                left -= 1;
-                true
-            }
-        }) {
-            forget(key, value);
-        }
+        let mut order: Vec<(u64, &K)> = self.entries.iter().map(|(key, value)| (value.weight(), key)).collect();
+        let middle = order.len() / 2;
+        let (_, (limit, first_kept), _) = order.select_nth_unstable(middle);
+        let (limit, first_kept) = (*limit, first_kept.clone());
+        let light = |key: &K, value: &mut V| (value.weight(), key) < (limit, &first_kept);
+        let mut forgotten: Vec<(K, V)> = self.entries.extract_if(light).collect();
+        forgotten.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        forgotten.into_iter().for_each(|(key, value)| forget(key, value));
     }
 
     /// The `top` heaviest, heaviest first and equal ones in the order of their keys; and all others.
