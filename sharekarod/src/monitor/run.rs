@@ -90,7 +90,10 @@ pub(super) struct State {
     pub(super) csv: NetworkCsv,
     /// What is in the way, by code, so that it is told once.
     troubles: HashMap<&'static str, String>,
+    /// Something that must not wait for the next minute to be written down.
     pub(super) unsaved: bool,
+    /// Something that may: an incident lasts, or what could not be written.
+    owed: bool,
 }
 
 pub(super) struct Shared {
@@ -213,10 +216,13 @@ impl Monitor {
 
     fn record(&self, state: &mut State, interface: &Arc<str>, findings: Vec<Finding>) {
         for finding in findings {
-            if let Change::Began(anomaly) | Change::Worsened(anomaly) = state.incidents.push(interface, finding) {
-                tracing::info!(id = anomaly.id, kind = ?anomaly.kind, severity = ?anomaly.severity, "{}", anomaly.explanation);
-                state.unsaved = true;
-                self.tell(Notice::Anomaly(Box::new(anomaly)));
+            match state.incidents.push(interface, finding) {
+                Change::Began(anomaly) | Change::Worsened(anomaly) => {
+                    tracing::info!(id = anomaly.id, kind = ?anomaly.kind, severity = ?anomaly.severity, "{}", anomaly.explanation);
+                    state.unsaved = true;
+                    self.tell(Notice::Anomaly(Box::new(anomaly)));
+                }
+                Change::Lasts => state.owed = true,
             }
         }
     }
@@ -232,22 +238,28 @@ impl Monitor {
         }
     }
 
+    /// What could not be written is written with the next minute.
     fn write(&self, now: Timestamp, learnt: bool) -> Result<(), HistoryError> {
         let (detectors, profiles, incidents, target) = {
             let mut state = self.state();
+            let told = std::mem::take(&mut state.unsaved) | std::mem::take(&mut state.owed);
             let detectors: HashMap<String, TrafficDetector> =
                 state.detectors.iter().map(|(name, detector)| (name.to_string(), detector.clone())).collect();
-            let unsaved = std::mem::take(&mut state.unsaved);
-            let told = unsaved.then(|| (state.incidents.clone(), state.csv.target().cloned()));
-            let (incidents, target) = told.unzip();
-            ((learnt || unsaved).then_some(detectors), (learnt || unsaved).then(|| state.rules.profiles.clone()), incidents, target)
+            let (incidents, target) = told.then(|| (state.incidents.clone(), state.csv.target().cloned())).unzip();
+            ((learnt || told).then_some(detectors), (learnt || told).then(|| state.rules.profiles.clone()), incidents, target)
         };
-        let mut history = self.history();
-        history.flush(now)?;
-        detectors.iter().try_for_each(|it| history.save("traffic", it))?;
-        profiles.iter().try_for_each(|it| history.save("profiles", it))?;
-        target.iter().try_for_each(|it| history.save("network_csv", it))?;
-        incidents.iter().try_for_each(|it| history.save("incidents", it))
+        let save = |history: &mut History| {
+            history.flush(now)?;
+            detectors.iter().try_for_each(|it| history.save("traffic", it))?;
+            profiles.iter().try_for_each(|it| history.save("profiles", it))?;
+            target.iter().try_for_each(|it| history.save("network_csv", it))?;
+            incidents.iter().try_for_each(|it| history.save("incidents", it))
+        };
+        let saved = save(&mut self.history());
+        if saved.is_err() && incidents.is_some() {
+            self.state().owed = true;
+        }
+        saved
     }
 
     fn trouble(&self, code: &'static str, error: &dyn std::error::Error, hint: &str) {
