@@ -188,10 +188,7 @@ impl Monitor {
         if let Some(interface) = watched {
             let reading = readings.iter().find(|reading| reading.interface == interface);
             reading.iter().for_each(|reading| state.csv.push(now, zone, &reading.counters));
-            let full = state.detectors.len() >= MOST_DETECTORS && !state.detectors.contains_key(&interface);
-            if full {
-                state.detectors.clear();
-            }
+            make_room(&mut state.detectors, &interface);
             let detector = state.detectors.entry(interface.clone()).or_default();
             let warm_up = self.0.config.warm_up.as_secs_f64();
             let mut findings = Vec::new();
@@ -299,12 +296,87 @@ impl Monitor {
     }
 }
 
+/// One interface more: of too many, the one that was watched least is forgotten.
+fn make_room(detectors: &mut HashMap<Arc<str>, TrafficDetector>, newcomer: &Arc<str>) {
+    while detectors.len() >= MOST_DETECTORS && !detectors.contains_key(newcomer) {
+        let least = detectors.iter().min_by(|(_, one), (_, other)| one.watched().total_cmp(&other.watched()));
+        let Some(least) = least.map(|(interface, _)| interface.clone()) else { return };
+        detectors.remove(&least);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use sharekaro_proto::control::net::AnomalyKind;
 
     use super::*;
-    use crate::monitor::detect::rules::event::Event;
+    use crate::monitor::{detect::rules::event::Event, sample::Sample};
+
+    /// A monitor that does not run, with its file there.
+    fn monitor(store: &Path) -> Monitor {
+        let carried = Box::new(|_: &[IpAddr]| Counters::default());
+        start(Config::default(), carried, store, CancellationToken::new()).expect("started").0
+    }
+
+    fn forged(monitor: &Monitor, at: Timestamp) {
+        let mut state = monitor.state();
+        let findings = state.rules.push(&Event::Forged, at);
+        assert_eq!(findings.len(), 1);
+        monitor.record(&mut state, &"wlan0".into(), findings);
+    }
+
+    #[test]
+    fn what_could_not_be_written_is_written_when_it_can_be() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("monitor.db");
+        let (monitor, now) = (monitor(&store), Timestamp::now());
+        let elsewhere = rusqlite::Connection::open(&store).expect("the same file");
+        elsewhere.execute_batch("ALTER TABLE step RENAME TO away").expect("in the way");
+        forged(&monitor, now);
+        assert!(monitor.acknowledge("1").is_some());
+
+        assert!(monitor.write(now, false).is_err());
+        assert!(!monitor.state().unsaved, "it does not try again each second");
+        elsewhere.execute_batch("ALTER TABLE away RENAME TO step").expect("out of the way");
+        monitor.write(now, false).expect("written");
+
+        assert!(self::monitor(&store).anomaly("1").is_some_and(|kept| kept.acknowledged));
+    }
+
+    #[test]
+    fn an_incident_that_lasts_is_the_same_one_after_a_restart() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = folder.path().join("monitor.db");
+        let began = Timestamp::constant(1_750_000_000, 0);
+        let second = |second: u64| began + Duration::from_secs(second);
+        let first = monitor(&store);
+        forged(&first, began);
+        first.write(began, false).expect("written");
+
+        (1..10).for_each(|step| forged(&first, second(step * 20)));
+        first.write(second(180), false).expect("written");
+        let again = monitor(&store);
+        forged(&again, second(200));
+
+        let all = again.anomalies().anomalies;
+        assert_eq!(all.iter().map(|anomaly| (anomaly.at, anomaly.until)).collect::<Vec<_>>(), [(began, second(200))]);
+    }
+
+    #[test]
+    fn of_too_many_interfaces_the_one_that_was_watched_least_is_forgotten() {
+        let mut detectors = HashMap::new();
+        for number in 0..40_usize {
+            let interface: Arc<str> = format!("eth{number}").into();
+            make_room(&mut detectors, &interface);
+            let detector: &mut TrafficDetector = detectors.entry(interface.clone()).or_default();
+            let (at, amounts, own) = (Timestamp::UNIX_EPOCH, Counters::default(), Counters::default());
+            let sample = Sample { interface, at, seconds: 1.0, amounts, own, gap: false };
+            (0..if number == 0 { 3600 } else { number }).for_each(|_| drop(detector.push(&sample, 3600.0)));
+        }
+
+        assert_eq!(detectors.len(), MOST_DETECTORS);
+        assert!(detectors.contains_key("eth0") && detectors.contains_key("eth39"), "{:?}", detectors.keys());
+    }
 
     #[tokio::test]
     async fn a_running_monitor_counts_tells_and_remembers() {
