@@ -60,7 +60,8 @@ impl Steps {
         let (amounts, reset) = amounts(&last.counters, &reading.counters);
         // A sleep shows in the wall clock only; a clock that is set back shows there too.
         let slept = at.duration_since(last.at).as_secs_f64() - seconds;
-        let gap = reset || seconds > LONGEST_STEP || slept.abs() > LONGEST_STEP;
+        // Where nothing can pass, a pause is none.
+        let gap = reset || !reading.up || seconds > LONGEST_STEP || slept.abs() > LONGEST_STEP;
         let absurd = (amounts.bytes_sent.max(amounts.bytes_received)) as f64 > FASTEST * seconds;
         let amounts = if absurd { Counters::default() } else { amounts };
         Some(Sample { interface: reading.interface.clone(), at, seconds, amounts, own: Counters::default(), gap: gap || absurd })
@@ -75,19 +76,21 @@ fn newcomer(reading: &Reading, at: Timestamp) -> Sample {
 }
 
 /// What was added, and whether the counters began again. One counter that falls alone has wrapped; when the bytes and
-/// packets of a direction fall together, the counters are new and hold just what passed since.
+/// packets of a direction fall together, the counters are new and hold just what passed since. One that falls in any
+/// other way says the same of itself, and nothing of those beside it.
 fn amounts(last: &Counters, now: &Counters) -> (Counters, bool) {
     let pairs = pairs(last, now);
     let reset = pairs.iter().any(|(last, now)| now < last && wrapped(*last, *now).is_none())
         || pairs.iter().filter(|(last, now)| now < last).count() > 2;
-    if reset {
-        return (*now, true);
-    }
-    let added = pairs.map(|(last, now)| if now < last { wrapped(last, now).unwrap_or_default() } else { now - last });
+    let added = pairs.map(|(last, now)| match now.checked_sub(last) {
+        Some(added) => added,
+        None if reset => now,
+        None => wrapped(last, now).unwrap_or_default(),
+    });
     let [bytes_sent, bytes_received, packets_sent, packets_received, errors_sent, errors_received, drops_sent, drops_received] = added;
     let added =
         Counters { bytes_sent, bytes_received, packets_sent, packets_received, errors_sent, errors_received, drops_sent, drops_received };
-    (added, false)
+    (added, reset)
 }
 
 fn wrapped(last: u64, now: u64) -> Option<u64> {
@@ -163,6 +166,29 @@ mod tests {
         (before.counters.packets_sent, after.counters.packets_sent) = (10, 15);
         let (amounts, reset) = amounts(&before.counters, &after.counters);
         assert_eq!((amounts.bytes_sent, amounts.packets_sent, reset), (500, 5, false));
+    }
+
+    #[test]
+    fn a_counter_that_falls_alone_says_nothing_of_the_others() {
+        let (mut before, mut after) = (reading(5_000_000_000, 9_000_000_000), reading(5_000_000_700, 9_000_000_300));
+        (before.counters.drops_received, after.counters.drops_received) = (70, 2);
+
+        let samples = samples(&[(0, Some(before)), (1, Some(after))]);
+
+        let amounts = samples[0].amounts;
+        assert_eq!((amounts.bytes_sent, amounts.bytes_received, amounts.drops_received, samples[0].gap), (700, 300, 2, true));
+    }
+
+    #[test]
+    fn a_link_that_is_down_is_a_gap() {
+        let down = Reading { up: false, ..reading(100, 100) };
+
+        let samples = samples(&[(0, Some(reading(100, 100))), (1, Some(down.clone())), (2, Some(down)), (3, Some(reading(700, 100)))]);
+
+        assert_eq!(
+            samples.iter().map(|sample| (sample.amounts.bytes_sent, sample.gap)).collect::<Vec<_>>(),
+            [(0, true), (0, true), (600, false)]
+        );
     }
 
     #[test]
