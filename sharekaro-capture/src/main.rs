@@ -7,6 +7,7 @@
 //! over, 2 usage, 4 no such interface, 14 not permitted, 1 anything else.
 
 use std::{
+    ffi::OsStr,
     io::{BufRead, BufReader, IoSlice, Read},
     mem::MaybeUninit,
     os::{
@@ -44,9 +45,9 @@ const IDLE: Timespec = Timespec { tv_sec: 5, tv_nsec: 0 };
 type Failure = (u8, String);
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1);
+    let mut arguments = std::env::args_os().skip(1);
     let done = match (arguments.next(), arguments.next()) {
-        (Some(interface), None) => open(&interface).and_then(|socket| hand_over(&socket, std::io::stdin().as_fd())),
+        (Some(interface), None) => named(&interface).and_then(open).and_then(|socket| hand_over(&socket, std::io::stdin().as_fd())),
         (None, _) => answer_all(),
         _ => Err((USAGE, "usage: sharekaro-capture [INTERFACE], with a Unix socket as standard input; the daemon calls it".to_owned())),
     };
@@ -54,6 +55,11 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err((code, message)) => fail(code, &message),
     }
+}
+
+/// The interface of an argument. Linux allows names that are no text; nobody asks for one of those.
+fn named(interface: &OsStr) -> Result<&str, Failure> {
+    interface.to_str().ok_or_else(|| (NOT_FOUND, format!("there is no interface {interface:?}")))
 }
 
 /// Answers each connection, one after the other, until nobody asks any more.

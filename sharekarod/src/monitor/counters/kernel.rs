@@ -38,7 +38,7 @@ pub enum ReadError {
 pub struct Kernel {
     directory: PathBuf,
     totals: File,
-    text: String,
+    text: Vec<u8>,
 }
 
 impl Kernel {
@@ -50,26 +50,27 @@ impl Kernel {
     fn open_in(directory: &Path) -> Result<Self, ReadError> {
         let path = directory.join("dev");
         let totals = File::open(&path).map_err(|source| ReadError::Read { path, source })?;
-        Ok(Self { directory: directory.into(), totals, text: String::new() })
+        Ok(Self { directory: directory.into(), totals, text: Vec::new() })
     }
 
     /// The totals of every interface, in the kernel's order.
     pub fn read(&mut self) -> Result<Vec<Reading>, ReadError> {
         let path = || self.directory.join("dev");
         self.text.clear();
-        let read = self.totals.rewind().and_then(|()| (&self.totals).take(LARGEST).read_to_string(&mut self.text));
+        let read = self.totals.rewind().and_then(|()| (&self.totals).take(LARGEST).read_to_end(&mut self.text));
         read.map_err(|source| ReadError::Read { path: path(), source })?;
         parse(&self.text).ok_or_else(|| ReadError::Form(path()))
     }
 }
 
-fn parse(text: &str) -> Option<Vec<Reading>> {
-    let mut lines = text.lines();
-    lines.next().filter(|title| title.starts_with("Inter-|"))?;
+fn parse(text: &[u8]) -> Option<Vec<Reading>> {
+    let mut lines = text.strip_suffix(b"\n")?.split(|byte| *byte == b'\n');
+    lines.next().filter(|title| title.starts_with(b"Inter-|"))?;
     lines.next()?;
-    lines.map(line).collect()
+    lines.map(|text| std::str::from_utf8(text).map_or_else(|_| line(&text.escape_ascii().to_string()), line)).collect()
 }
 
+/// A name need not be UTF-8: other bytes stand in it as `\xff`.
 /// `name: bytes packets errs drop fifo frame compressed multicast` received, then `bytes packets errs drop ...` sent.
 fn line(line: &str) -> Option<Reading> {
     let (name, numbers) = line.rsplit_once(':')?;
@@ -96,14 +97,26 @@ mod tests {
 
     #[test]
     fn the_table_is_read_as_the_kernel_writes_it() {
-        let readings = parse(DEV).expect("the table above");
+        let readings = parse(DEV.as_bytes()).expect("the table above");
 
         assert_eq!(&*readings[1].interface, "wlan0");
         let c = readings[1].counters;
         assert_eq!((c.bytes_received, c.packets_received, c.errors_received, c.drops_received), (123_456_789_012, 2000, 3, 4));
         assert_eq!((c.bytes_sent, c.packets_sent, c.errors_sent, c.drops_sent), (555, 66, 7, 8));
-        assert!(parse("what is this\n").is_none());
-        assert!(parse(&DEV.replace("2000", "many")).is_none());
+        assert!(parse(b"what is this\n").is_none());
+        assert!(parse(DEV.replace("2000", "many").as_bytes()).is_none());
+    }
+
+    #[test]
+    fn a_name_that_is_no_text_hides_no_other_interface() {
+        let named =
+            |name: &[u8]| DEV.as_bytes().split_at(DEV.find("wlan0").expect("above")).0.iter().chain(name).copied().collect::<Vec<_>>();
+        let text = [&named(b"e\xfft\xfe")[..], &DEV.as_bytes()[DEV.find(":123").expect("above")..]].concat();
+
+        let readings = parse(&text).expect("a table");
+
+        assert_eq!((&*readings[0].interface, &*readings[1].interface), ("lo", "e\\xfft\\xfe"));
+        assert_eq!(readings[1].counters.bytes_sent, 555);
     }
 
     #[test]
