@@ -7,9 +7,10 @@ use std::{
     io::{ErrorKind, IoSliceMut, Read, Write},
     mem::MaybeUninit,
     os::{fd::OwnedFd, unix::net::UnixStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -32,6 +33,9 @@ const NOT_PERMITTED: i32 = 14;
 /// It opens a socket and ends: more than this is a hang.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// It ends within a few milliseconds.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
 /// Its words are one line.
 const WORDS_MAX: usize = 4096;
 
@@ -42,7 +46,7 @@ const WORDS_MAX: usize = 4096;
 pub fn open_socket(interface: &str) -> Result<OwnedFd, LiveError> {
     match UnixStream::connect(SERVICE) {
         Ok(service) => ask_service(service, interface),
-        Err(_) => run_program(interface),
+        Err(_) => run_program(&program(), interface, TIMEOUT),
     }
 }
 
@@ -56,12 +60,13 @@ fn ask_service(mut service: UnixStream, interface: &str) -> Result<OwnedFd, Live
     })
 }
 
-fn run_program(interface: &str) -> Result<OwnedFd, LiveError> {
+/// Waits so long for its answer, and as long again for its end.
+fn run_program(program: &Path, interface: &str, patience: Duration) -> Result<OwnedFd, LiveError> {
     let (ours, theirs) = UnixStream::pair().map_err(LiveError::NoHelper)?;
-    ours.set_read_timeout(Some(TIMEOUT)).map_err(LiveError::NoHelper)?;
-    let mut command = Command::new(program());
+    ours.set_read_timeout(Some(patience)).map_err(LiveError::NoHelper)?;
+    let mut command = Command::new(program);
     command.arg(interface).stdin(OwnedFd::from(theirs)).stdout(Stdio::null()).stderr(Stdio::piped()).env_clear();
-    let child = command.spawn().map_err(|error| match error.kind() {
+    let mut child = command.spawn().map_err(|error| match error.kind() {
         ErrorKind::PermissionDenied => LiveError::NotPermitted(JOIN.to_owned()),
         _ => LiveError::NoHelper(error),
     })?;
@@ -69,10 +74,10 @@ fn run_program(interface: &str) -> Result<OwnedFd, LiveError> {
     drop(command);
     match receive(&ours) {
         (Some(socket), _) => {
-            end(child);
+            end(&mut child, patience);
             Ok(socket)
         }
-        (None, _) => Err(refused(interface, child)),
+        (None, _) => Err(refused(interface, child, patience)),
     }
 }
 
@@ -97,13 +102,17 @@ fn receive(from: &UnixStream) -> (Option<OwnedFd>, Vec<u8>) {
     (socket, bytes)
 }
 
-/// What the program says of its failure.
-fn refused(interface: &str, mut child: Child) -> LiveError {
+/// What the program says of its failure, once it has ended.
+fn refused(interface: &str, mut child: Child, patience: Duration) -> LiveError {
+    let code = end(&mut child, patience);
     let mut words = String::new();
-    if let Some(stderr) = child.stderr.take() {
+    if let Some(stderr) = child.stderr.take().filter(|_| code.is_some()) {
         let _ = stderr.take(WORDS_MAX as u64).read_to_string(&mut words);
     }
-    refusal(interface, end(child), words.trim().to_owned())
+    match code {
+        None => LiveError::Helper("it hung, and was ended".to_owned()),
+        code => refusal(interface, code, words.trim().to_owned()),
+    }
 }
 
 fn refusal(interface: &str, code: Option<i32>, words: String) -> LiveError {
@@ -114,7 +123,52 @@ fn refusal(interface: &str, code: Option<i32>, words: String) -> LiveError {
     }
 }
 
-/// Ends the program if it has not, and its code. After its message it has nothing left to do.
-fn end(mut child: Child) -> Option<i32> {
-    child.wait().ok()?.code()
+/// Waits for the program's end, and its code. After its message it has nothing left to do: one that does not end by itself
+/// is ended, and has none.
+fn end(child: &mut Child, patience: Duration) -> Option<i32> {
+    let began = Instant::now();
+    while began.elapsed() < patience {
+        match child.try_wait() {
+            Ok(None) => thread::sleep(LOOK_EVERY),
+            ended => return ended.ok().flatten()?.code(),
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    use super::*;
+
+    #[test]
+    fn a_program_that_hangs_is_ended_and_one_that_refuses_is_heard() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cases = [
+            ("echo $$ > PID; exec sleep 1000", Duration::from_millis(300), "hung"),
+            ("echo not for you >&2; exit 14", TIMEOUT, "not for you"),
+            ("exit 4", TIMEOUT, "no interface \"eth0\""),
+        ];
+
+        for (number, (script, patience, said)) in cases.into_iter().enumerate() {
+            let (path, pid) = (folder.path().join(format!("helper{number}")), folder.path().join("pid"));
+            let script = format!("#!/bin/sh\n{}\n", script.replace("PID", &pid.to_string_lossy()));
+            fs::write(&path, script).and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755))).expect("a program");
+
+            // Others start programs meanwhile, which hold what was just written open for a moment.
+            let refused = crate::testing::soon(|| match run_program(&path, "eth0", patience) {
+                Err(LiveError::NoHelper(error)) if error.kind() == ErrorKind::ExecutableFileBusy => None,
+                refused => Some(refused),
+            });
+
+            let refused = refused.expect_err("refused").to_string();
+            assert!(refused.contains(said), "{refused}");
+            if let Ok(pid) = fs::read_to_string(&pid) {
+                assert!(!Path::new("/proc").join(pid.trim()).exists(), "{pid} still runs");
+            }
+        }
+    }
 }
