@@ -44,6 +44,9 @@ pub struct NetworkId(pub u64);
 pub(super) struct Air {
     pub(super) points: BTreeSet<Mac>,
     pub(super) security: Option<Security>,
+    /// Grows with each name that something is learnt of: the smallest is the one of longest ago.
+    #[serde(default)]
+    turn: u64,
 }
 
 /// What belongs to one network.
@@ -173,9 +176,13 @@ impl Profiles {
 
     pub(super) fn learn_point(&mut self, name: &Name, point: Mac, security: Option<Security>) {
         if self.air.len() >= MOST_NAMES && !self.air.contains_key(name) {
-            self.air.pop_first();
+            let others = self.air.iter().filter(|(other, _)| self.here.name.as_ref() != Some(other));
+            let oldest = others.min_by_key(|(_, air)| air.turn).map(|(name, _)| name.clone());
+            oldest.and_then(|oldest| self.air.remove(&oldest));
         }
+        let turn = self.air.values().map(|air| air.turn).max().unwrap_or_default() + 1;
         let air = self.air.entry(name.clone()).or_default();
+        air.turn = turn;
         if air.points.len() < MOST_POINTS {
             air.points.insert(point);
         }
@@ -256,6 +263,24 @@ mod tests {
     use super::*;
 
     const GATEWAY: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1));
+
+    #[test]
+    fn of_too_many_names_the_one_of_longest_ago_is_forgotten_and_never_ours() {
+        let (mut profiles, name) = (Profiles::default(), |number: usize| Name::new(format!("{:03}", 999 - number).as_bytes()));
+        let ours = super::super::AccessPoint { name: name(0), address: mac(1), security: None };
+        profiles.follow(&Event::Connected(ours), at(0));
+
+        for number in 0..MOST_NAMES {
+            profiles.learn_point(&name(number), mac(1), None);
+        }
+        profiles.learn_point(&name(1), mac(2), None);
+        for number in MOST_NAMES..MOST_NAMES + 10 {
+            profiles.learn_point(&name(number), mac(1), None);
+        }
+
+        let known: Vec<usize> = (0..MOST_NAMES + 10).filter(|number| profiles.air(&name(*number)).is_some()).collect();
+        assert_eq!(known, (0..2).chain(12..MOST_NAMES + 10).collect::<Vec<_>>());
+    }
 
     #[test]
     fn another_wire_behind_the_same_private_address_is_another_network() {
