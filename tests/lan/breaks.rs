@@ -135,3 +135,72 @@ fn paused_by_either_side_nothing_moves_and_resumed_it_ends() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn what_the_receiver_sets_while_the_sender_is_away_holds_when_it_is_back() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let path = alice.file("limited.iso", 64 * MIB)?;
+        let job = alice.ctl("send bob --limit 1M --detach").arg(&path).ok()?.last()?;
+        let id = job["id"].as_str().context("a transfer without an id")?;
+        alice.transfer_is(id, &["active"], 30)?;
+        let there = bob.ctl("transfers").ok()?.last()?["transfers"][0]["id"].as_str().context("bob has none")?.to_owned();
+        bob.ctl("transfer limit").arg(&there).arg("300K").ok()?;
+        alice.ctl("transfer limit").arg(id).arg("none").ok()?;
+
+        alice.cable().pull()?;
+        until("bob misses alice", 60, || Ok((bob.peer(alice)?["online"] == false).then_some(())))?;
+        bob.ctl("transfer limit").arg(&there).arg("none").ok()?;
+        bob.ctl("transfer prio").arg(&there).arg("high").ok()?;
+        alice.cable().put_back()?;
+
+        // With the limit that was taken off it would take three minutes.
+        let done = alice.transfer_is(id, &["done"], 90)?;
+        ensure!(done["priority"] == "high" && digest(&bob.received("limited.iso")?)? == digest(&path)?, "{done}");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_inbox_that_is_moved_meanwhile_gets_what_comes_next() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let (old, new) = (bob.inbox()?, bob.home().join("elsewhere"));
+        let path = alice.file("begun.iso", 8 * MIB)?;
+        let job = alice.ctl("send bob --limit 1M --detach").arg(&path).ok()?.last()?;
+        let id = job["id"].as_str().context("a transfer without an id")?;
+        until("some of it came", 30, || Ok((alice.ctl("transfer show").arg(id).ok()?.last()?["bytes_confirmed"] != 0).then_some(())))?;
+        bob.set("SHAREKARO_INBOX_DIR", new.as_os_str());
+        bob.restart()?;
+        alice.ctl("transfer limit").arg(id).arg("none").ok()?;
+
+        alice.transfer_is(id, &["done"], 60)?;
+        ensure!(digest(&old.join("begun.iso"))? == digest(&path)?, "it is not where it was to go");
+        alice.ctl("send bob").arg(alice.file("next", 5)?).ok()?;
+        ensure!(new.join("next").is_file(), "what came next is not in the new inbox");
+        Ok(())
+    })
+}
+
+#[test]
+fn of_a_folder_with_one_file_that_changes_meanwhile_the_rest_comes() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        bob.kill()?;
+        let folder = alice.home().join("letters");
+        std::fs::create_dir(&folder)?;
+        std::fs::write(folder.join("draft"), "as it was offered")?;
+        let sending = alice.ctl("send bob --wait 90").arg(&folder).spawn()?;
+        until("it was looked through", 30, || {
+            let sent = alice.ctl("transfers").ok()?.last()?;
+            Ok((sent["transfers"][0]["files_total"] == 1).then_some(()))
+        })?;
+        std::fs::write(folder.join("draft"), "as it is now, and longer")?;
+        bob.start()?;
+
+        let done = sending.result()?.exits(&[12])?.last()?;
+        ensure!(done["skipped"][0]["reason"] == "changed", "{done}");
+        ensure!(bob.inbox()?.join("letters").is_dir(), "the folder did not come");
+        Ok(())
+    })
+}

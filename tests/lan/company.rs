@@ -151,6 +151,55 @@ fn the_source_leaves_when_others_have_all_of_it() -> Result<()> {
     })
 }
 
+#[test]
+fn a_file_that_vanished_from_the_source_is_left_out_and_nobody_waits_for_it() -> Result<()> {
+    on_a_lan(["alice", "bob", "carol"], |all| {
+        class(all)?;
+        let [alice, _, carol] = all;
+        let folder = alice.home().join("course");
+        std::fs::create_dir(&folder)?;
+        for name in ["book", "film"] {
+            std::fs::rename(alice.file(name, 8 * MIB)?, folder.join(name))?;
+        }
+        alice.ctl("send bob").arg(&folder).ok()?; // from here on its content is known by name
+        carol.kill()?;
+        let sent = alice.ctl("send bob,carol --detach").arg(&folder).ok()?.last()?;
+        let transfers = sent["transfers"].as_array().context("no transfers")?.clone();
+        let for_carol = transfers.iter().find(|it| it["peer"] == "carol").and_then(|it| it["id"].as_str()).context("none for carol")?;
+        alice.transfer_is(for_carol, &["waiting", "queued"], 30)?;
+        alice.restart()?; // the values of what was hashed are in memory only
+        std::fs::remove_file(folder.join("film"))?;
+        carol.start()?;
+
+        let done = alice.transfer_is(for_carol, &["done"], 60)?;
+        ensure!(done["skipped"][0]["reason"] == "vanished", "{done}");
+        ensure!(carol.inbox()?.join("course/book").is_file(), "the rest did not come");
+        Ok(())
+    })
+}
+
+#[test]
+fn what_the_source_has_no_more_comes_from_those_who_have_it() -> Result<()> {
+    on_a_lan(["alice", "bob", "carol"], |all| {
+        class(all)?;
+        let [alice, bob, carol] = all;
+        carol.cable().shape("10mbit")?; // half a minute for it: bob has long been done
+        let path = alice.file("gone.iso", SIZE)?;
+        let whole = digest(&path)?;
+
+        let sent = alice.ctl("send bob,carol --detach").arg(&path).ok()?.last()?;
+        bob.received("gone.iso")?;
+        std::fs::remove_file(&path)?;
+
+        ensure!(digest(&carol.received("gone.iso")?)? == whole, "carol got something else");
+        for transfer in sent["transfers"].as_array().context("no transfers")? {
+            let done = alice.transfer_is(transfer["id"].as_str().unwrap_or_default(), &["done"], 60)?;
+            ensure!(done["skipped"].as_array().is_none_or(Vec::is_empty), "{done}");
+        }
+        Ok(())
+    })
+}
+
 /// What a receiver of this one transfer says of whom its pieces came from: of each name, pieces and wrong ones.
 fn holders(host: &Host) -> Result<BTreeMap<String, (u64, u64)>> {
     let listed = host.ctl("transfers").ok()?.last()?;

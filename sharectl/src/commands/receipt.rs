@@ -9,7 +9,7 @@ use sharekaro_proto::{
     client::Client,
     control::{
         routes,
-        transfer::{Receipt, ReceiptVerdict},
+        transfer::{RECEIPT_MAX, Receipt, ReceiptVerdict},
     },
     nouns::text::Shown,
 };
@@ -19,9 +19,6 @@ use crate::{
     ending::End,
     print::{Screen, quantity::size, table},
 };
-
-/// The daemon reads no longer one.
-const RECEIPT_MAX: u64 = 64 << 20;
 
 #[derive(Subcommand, Debug)]
 pub(crate) enum ReceiptVerb {
@@ -78,8 +75,13 @@ fn judge(false_one: Option<String>, screen: &Screen) -> Result<(), End> {
 /// The receipt in a file; `None` where it holds something else.
 fn read(path: &std::path::Path) -> Result<Option<Receipt>, ErrorBody> {
     let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(RECEIPT_MAX).read_to_end(&mut bytes));
-    read.map_err(|error| ErrorBody::new(ErrorCode::LocalFile, format!("cannot read {}: {error}", Shown(&path.to_string_lossy()))))?;
+    let shown = path.to_string_lossy();
+    let read = File::open(path).and_then(|file| file.take(RECEIPT_MAX as u64 + 1).read_to_end(&mut bytes));
+    read.map_err(|error| ErrorBody::new(ErrorCode::LocalFile, format!("cannot read {}: {error}", Shown(&shown))))?;
+    if bytes.len() > RECEIPT_MAX {
+        let message = format!("{} is longer than any receipt, which has at most {}", Shown(&shown), size(RECEIPT_MAX as u64));
+        return Err(ErrorBody::new(ErrorCode::LocalFile, message).hint("`sharectl receipt show ID --json` writes one"));
+    }
     Ok(serde_json::from_slice(&bytes).ok())
 }
 

@@ -31,8 +31,8 @@ use crate::{
 /// The daemon answers at once; only what asks another machine takes some seconds.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// The largest reply that is read. A list of some thousand transfers has a few MiB.
-const REPLY_MAX: usize = 64 << 20;
+/// The largest reply that is read: a receipt. A list of some thousand transfers has a few MiB.
+const REPLY_MAX: usize = crate::control::transfer::RECEIPT_MAX;
 
 /// A daemon that can be asked. Dropping it closes its connection; what the daemon was told to do goes on.
 #[derive(Debug)]

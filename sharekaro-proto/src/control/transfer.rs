@@ -264,6 +264,9 @@ pub struct SetPriority {
     pub priority: Priority,
 }
 
+/// The longest receipt, in bytes: a million files with long paths.
+pub const RECEIPT_MAX: usize = 512 << 20;
+
 /// Proof of what was received: signed by the receiver over everything in it. See `sharekarod`'s `receipt` for the bytes
 /// that are signed.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize, ToSchema)]

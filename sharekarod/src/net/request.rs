@@ -113,6 +113,11 @@ impl Incoming {
         self.writer.set_priority(priority);
     }
 
+    /// Returns when nobody waits for the answer any more: the peer gave the request up, or the session ended.
+    pub fn given_up(&self) -> impl Future<Output = ()> + Send + use<> {
+        self.writer.stopped()
+    }
+
     /// Answers; the reply's `body_len` is set to that of `body`. Returns when all of it is on its way, which says nothing
     /// about its arrival.
     ///

@@ -60,6 +60,14 @@ impl Writer {
         Ok(())
     }
 
+    /// Returns when the peer wants no more of it, or the connection is over.
+    pub(super) fn stopped(&self) -> impl Future<Output = ()> + Send + use<> {
+        let stopped = self.stream.stopped();
+        async move {
+            let _ = stopped.await; // whichever of both it was
+        }
+    }
+
     /// All was said.
     pub(super) fn finish(mut self) -> Result<(), SessionError> {
         self.stream.finish()?;

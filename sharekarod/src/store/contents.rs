@@ -1,5 +1,7 @@
 //! What content is where: files that we received, so that the same is never fetched twice; and hashes of files that we
 //! sent, so that they need not be read again to be named.
+//!
+//! Most hashes of what was sent are the word of who received it. Nobody else is told by them what a file of ours is.
 
 use std::{
     os::unix::ffi::{OsStrExt, OsStringExt},
@@ -7,6 +9,8 @@ use std::{
 };
 
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use sharekaro_proto::DeviceId;
 
 use crate::files::{HashKey, Value};
 
@@ -41,12 +45,19 @@ pub fn remove(transaction: &Transaction<'_>, path: &Path) -> rusqlite::Result<()
     Ok(())
 }
 
-/// The hash of a file that is still what it was when it was hashed.
-pub fn hash_of(connection: &Connection, key: &HashKey) -> rusqlite::Result<Option<Value>> {
-    connection
-        .prepare_cached("SELECT hash FROM hashes WHERE dev = ?1 AND ino = ?2 AND size = ?3 AND mtime_ns = ?4 AND ctime_ns = ?5")?
-        .query_row(numbers(key), |row| row.get(0))
-        .optional()
+/// The hash of a file that is still what it was when one of these hashed it; the word of the first counts before the others'.
+pub fn hash_of(connection: &Connection, key: &HashKey, witnesses: &[DeviceId]) -> rusqlite::Result<Option<Value>> {
+    let [dev, ino, size, mtime_ns, ctime_ns] = numbers(key);
+    let mut statement = connection.prepare_cached(
+        "SELECT hash FROM hashes WHERE dev = ?1 AND ino = ?2 AND witness = ?3 AND size = ?4 AND mtime_ns = ?5 AND ctime_ns = ?6",
+    )?;
+    for witness in witnesses {
+        let asked = params![dev, ino, witness.as_bytes(), size, mtime_ns, ctime_ns];
+        if let Some(hash) = statement.query_row(asked, |row| row.get(0)).optional()? {
+            return Ok(Some(hash));
+        }
+    }
+    Ok(None)
 }
 
 /// Whether any hash is known at all.
@@ -54,12 +65,14 @@ pub fn knows_hashes(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM hashes LIMIT 1")?.exists([])
 }
 
-/// Remembers the hash of a file.
-pub fn set_hash(transaction: &Transaction<'_>, key: &HashKey, hash: &Value) -> rusqlite::Result<()> {
+/// Remembers the hash of a file, as this device says it is.
+pub fn set_hash(transaction: &Transaction<'_>, key: &HashKey, hash: &Value, witness: DeviceId) -> rusqlite::Result<()> {
     let [dev, ino, size, mtime_ns, ctime_ns] = numbers(key);
     transaction
-        .prepare_cached("INSERT OR REPLACE INTO hashes (dev, ino, size, mtime_ns, ctime_ns, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-        .execute(params![dev, ino, size, mtime_ns, ctime_ns, hash])?;
+        .prepare_cached(
+            "INSERT OR REPLACE INTO hashes (dev, ino, witness, size, mtime_ns, ctime_ns, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![dev, ino, witness.as_bytes(), size, mtime_ns, ctime_ns, hash])?;
     Ok(())
 }
 
@@ -88,14 +101,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_hash_holds_only_for_the_file_as_it_was() {
+    async fn a_hash_holds_only_for_the_file_as_it_was_and_for_who_believes_its_witness() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).unwrap().store;
         let key = HashKey { dev: 1, ino: 2, size: 3, mtime_ns: 4, ctime_ns: 5 };
 
-        store.write(Durability::Soon, move |t| set_hash(t, &key, &[7; 32])).await.unwrap();
+        let [us, bob, mallory] = [1, 2, 3].map(|no| DeviceId::from_bytes([no; 32]));
+        let of = |key: HashKey, witnesses: &[DeviceId]| store.now(|c| hash_of(c, &key, witnesses)).unwrap();
 
-        assert_eq!(store.read(move |c| hash_of(c, &key)).await.unwrap(), Some([7; 32]));
-        assert_eq!(store.read(move |c| hash_of(c, &HashKey { ctime_ns: 6, ..key })).await.unwrap(), None);
+        store.write(Durability::Soon, move |t| set_hash(t, &key, &[7; 32], bob)).await.unwrap();
+        store.write(Durability::Soon, move |t| set_hash(t, &key, &[8; 32], mallory)).await.unwrap();
+
+        assert_eq!(of(key, &[us, bob]), Some([7; 32]));
+        assert_eq!(of(HashKey { ctime_ns: 6, ..key }, &[us, bob]), None);
+        assert_eq!(of(key, &[us]), None);
+
+        store.write(Durability::Soon, move |t| set_hash(t, &key, &[9; 32], us)).await.unwrap();
+        assert_eq!(of(key, &[us, bob]), Some([9; 32]));
     }
 }

@@ -151,6 +151,19 @@ const STEPS: &[M<'_>] = &[
         "ALTER TABLE messages ADD COLUMN audience TEXT;
      CREATE INDEX messages_by_audience ON messages (audience, no) WHERE audience IS NOT NULL;",
     ),
+    M::up(
+        "DROP TABLE hashes;
+     CREATE TABLE hashes (
+         dev      INTEGER NOT NULL,
+         ino      INTEGER NOT NULL,
+         witness  BLOB NOT NULL CHECK (length(witness) = 32),
+         size     INTEGER NOT NULL,
+         mtime_ns INTEGER NOT NULL,
+         ctime_ns INTEGER NOT NULL,
+         hash     BLOB NOT NULL CHECK (length(hash) = 32),
+         PRIMARY KEY (dev, ino, witness)
+     ) STRICT, WITHOUT ROWID;",
+    ),
 ];
 
 pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {

@@ -81,6 +81,9 @@ pub struct Record {
     pub limit_there: Option<u64>,
     /// Which goes first.
     pub priority: Priority,
+    /// Our person set the limit or which goes first, and the sender has not heard it.
+    #[serde(default)]
+    pub steered: bool,
     /// Our person paused it.
     pub paused_here: bool,
     /// Theirs did.

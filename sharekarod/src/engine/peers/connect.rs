@@ -72,7 +72,7 @@ impl Engine {
 
     /// mDNS shows a device no longer.
     pub fn peer_vanished(&self, id: DeviceId) {
-        self.update(|state| state.peers.vanished(&id));
+        self.update(|state| state.peers.vanished(&id, state.transfers.is_open_with(&id)));
     }
 
     /// Our addresses changed, or the machine slept: every session proves itself or is made anew.
@@ -273,7 +273,8 @@ async fn keep(engine: Engine, id: DeviceId, kicked: Arc<Notify>) {
             failures = if brief { failures + 1 } else { 0 };
             continue;
         }
-        let Some(addresses) = engine.look(|state| where_to_dial(state.peers.get(&id), failures)) else { break };
+        let sought = engine.look(|state| where_to_dial(state.peers.get(&id), state.transfers.is_open_with(&id), failures));
+        let Some(addresses) = sought else { break };
         match engine.dial(Some(id), &addresses).await {
             Ok(session) => {
                 engine.welcome(session);
@@ -285,6 +286,7 @@ async fn keep(engine: Engine, id: DeviceId, kicked: Arc<Notify>) {
         failures += 1;
     }
     engine.keepers().remove(&id);
+    engine.update(|state| state.peers.drop_if_nothing_is_left(&id));
 }
 
 async fn rest(pause: Duration, kicked: &Notify) {
@@ -299,10 +301,11 @@ fn pause(failures: u32) -> Duration {
     (BACKOFF_FIRST * 2u32.saturating_pow(failures.min(6))).min(BACKOFF_MAX).mul_f64(rand::random_range(0.8..1.2))
 }
 
-/// Where to dial; `None` where nobody is looked for any more.
-fn where_to_dial(known: Option<&super::table::Known>, failures: u32) -> Option<Vec<SocketAddr>> {
+/// Where to dial; `None` where nobody is looked for any more. A stranger with whom a transfer is open is looked for until
+/// that ends.
+fn where_to_dial(known: Option<&super::table::Known>, is_wanted: bool, failures: u32) -> Option<Vec<SocketAddr>> {
     let known = known.filter(|known| known.trust != Trust::Blocked)?;
-    if !known.kept && (failures >= STRANGER_DIALS_MAX || known.addresses.is_empty()) {
+    if !known.kept && !is_wanted && (failures >= STRANGER_DIALS_MAX || known.addresses.is_empty()) {
         return None;
     }
     Some(known.addresses.iter().map(|row| row.address).collect())

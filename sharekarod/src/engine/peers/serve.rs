@@ -1,6 +1,10 @@
 //! Serving one session: every request goes to the capability that answers it, every note to the one that knows it.
 
-use sharekaro_proto::wire::{Note, Reply, Request, Status, note, reply, request};
+use sharekaro_proto::{
+    TransferId,
+    wire::{Note, Reply, Request, Status, note, reply, request},
+};
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::table;
 use crate::{
@@ -9,6 +13,7 @@ use crate::{
 };
 
 /// An answer: the reply and the raw bytes after it.
+#[derive(Default)]
 pub struct Answer {
     /// The reply; `body_len` is filled in when it is sent.
     pub reply: Reply,
@@ -16,12 +21,16 @@ pub struct Answer {
     pub body: bytes::Bytes,
     /// Which answers go first on the line; higher is earlier.
     pub priority: i32,
+    /// The transfer whose content it is: it waits for the limits.
+    pub content_of: Option<TransferId>,
+    /// Held as long as its bytes are in memory.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 impl Answer {
     /// As asked, with what belongs to it.
     pub fn ok(kind: Option<reply::Kind>) -> Self {
-        Self { reply: Reply { status: Status::Ok.into(), kind, ..Reply::default() }, body: bytes::Bytes::new(), priority: 0 }
+        Self { reply: Reply { status: Status::Ok.into(), kind, ..Reply::default() }, ..Self::default() }
     }
 
     /// As asked, with raw bytes.
@@ -32,7 +41,7 @@ impl Answer {
     /// Not as asked.
     pub fn no(status: Status, message: impl Into<String>) -> Self {
         let reply = Reply { status: status.into(), message: message.into(), ..Reply::default() };
-        Self { reply, body: bytes::Bytes::new(), priority: 0 }
+        Self { reply, ..Self::default() }
     }
 }
 
@@ -45,7 +54,7 @@ pub async fn run(engine: Engine, session: Session) {
         _ = session.closed() => {}
     }
     let ended = session.closed().await;
-    if engine.update(|state| state.peers.parted(&session, &ended)) {
+    if engine.update(|state| state.peers.parted(&session, &ended, state.transfers.is_open_with(&session.peer()))) {
         tracing::info!(peer = %engine.label(session.peer()), "disconnected: {ended:?}");
     }
     engine.session_closed(&session);
@@ -67,7 +76,12 @@ async fn notes(engine: &Engine, session: &Session) {
 
 async fn answer(engine: Engine, session: Session, mut incoming: Incoming) {
     let request = std::mem::take(&mut incoming.request);
-    let Answer { mut reply, body, priority } = dispatch(&engine, &session, &mut incoming, request).await;
+    let mut answer = dispatch(&engine, &session, &mut incoming, request).await;
+    tokio::select! {
+        () = engine.pace(&session, &mut answer) => {}
+        () = incoming.given_up() => return, // and costs nobody's share of a limit
+    }
+    let Answer { mut reply, body, priority, room: _room, .. } = answer;
     reply.body_len = body.len() as u32; // at most PAGE_MAX
     incoming.set_priority(priority);
     if let Err(e) = incoming.respond(reply, (!body.is_empty()).then_some(body)).await {

@@ -251,12 +251,14 @@ impl PeerTable {
         true
     }
 
-    /// mDNS shows it no longer. A session that stands is not touched.
-    pub fn vanished(&mut self, id: &DeviceId) {
+    /// mDNS shows it no longer. A session that stands is not touched, and who `is_wanted`, as for a transfer, stays listed.
+    pub fn vanished(&mut self, id: &DeviceId, is_wanted: bool) {
         if let Some(known) = self.edit(id) {
             known.announced = false;
         }
-        self.drop_if_nothing_is_left(id);
+        if !is_wanted {
+            self.drop_if_nothing_is_left(id);
+        }
     }
 
     /// Another session with this peer. Of two that were dialled at once, the one that the lower id dialled stays on
@@ -286,8 +288,8 @@ impl PeerTable {
         Welcome::Kept(old)
     }
 
-    /// The session ended so; another one with the same peer may stand already.
-    pub fn parted(&mut self, session: &Session, ended: &Ended) -> bool {
+    /// The session ended so; another one with the same peer may stand already. Who `is_wanted` stays listed.
+    pub fn parted(&mut self, session: &Session, ended: &Ended, is_wanted: bool) -> bool {
         let id = session.peer();
         let current = self.peers.get(&id).and_then(|known| known.session.as_ref()).is_some_and(|it| it.number() == session.number());
         if !current {
@@ -298,7 +300,9 @@ impl PeerTable {
             known.lost = *ended == Ended::Vanished;
             known.last_seen_ms = Some(clock::now_ms());
         }
-        self.drop_if_nothing_is_left(&id);
+        if !is_wanted {
+            self.drop_if_nothing_is_left(&id);
+        }
         true
     }
 
@@ -315,7 +319,8 @@ impl PeerTable {
         self.drop_if_nothing_is_left(id);
     }
 
-    fn drop_if_nothing_is_left(&mut self, id: &DeviceId) {
+    /// Nobody asks for it any more: a stranger that cannot be seen is not listed.
+    pub fn drop_if_nothing_is_left(&mut self, id: &DeviceId) {
         let nothing = self.peers.get(id).is_some_and(|known| !known.kept && !known.announced && known.session.is_none());
         if nothing {
             self.peers.remove(id);
@@ -443,8 +448,8 @@ mod tests {
         table.sighted(id(2), "carol", &[]);
         table.drain();
 
-        table.vanished(&id(2));
-        table.vanished(&id(1));
+        table.vanished(&id(2), false);
+        table.vanished(&id(1), false);
 
         assert!(table.get(&id(2)).is_none() && table.get(&id(1)).is_some());
         assert!(matches!(table.drain().as_slice(), [Fact::PeerForgotten(gone), Fact::PeerChanged(_)] if gone.id == id(2)));

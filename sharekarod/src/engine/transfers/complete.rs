@@ -76,7 +76,7 @@ impl Engine {
             return Answer::no(Status::Invalid, e.message); // the receiver tells again
         }
         let skipped = self.skipped_there(&record, &complete.skipped).await;
-        let nothing = record.files_total == 1 && skipped.iter().any(|it| it.reason.counts());
+        let nothing = record.entries == 1 && skipped.iter().any(|it| it.reason.counts());
         let kept = self
             .change_transfer(record.id, Durability::Durable, |row| {
                 row.record.skipped.extend(skipped.iter().cloned());

@@ -28,7 +28,7 @@ use crate::{
 pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, destination: PathBuf) -> Result<(), Stop> {
     engine.update(|state| state.transfers.edit(record.id).map(|row| row.phase = Phase::Storing));
     engine.tell_progress(record.id);
-    let cage = Arc::clone(staging);
+    let (cage, placed_in) = (Arc::clone(staging), RawPath(destination.clone()));
     let (staging, conflict) = (Arc::clone(staging), record.conflict.filter(|it| *it != Conflict::Ask).unwrap_or(Conflict::Rename));
     let listing = listing_path(engine, record);
     let (placed, skipped, skipped_entries) = engine
@@ -52,15 +52,14 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
     engine.write_receipt(record, cage).await?;
     crash::point("receipt-written");
     let placed: Vec<RawPath> = placed.into_iter().map(|it| RawPath(it.path)).collect();
-    let destination = engine.destination(record);
-    let nothing = record.files_total == 1 && skipped.iter().any(|it| it.reason.counts());
+    let nothing = record.entries == 1 && skipped.iter().any(|it| it.reason.counts());
     engine
         .change_transfer(record.id, Durability::Durable, |row| {
             if row.record.state.ended() {
                 return; // it was cancelled meanwhile, and `let_go` takes back what is there
             }
             row.record.placed.clone_from(&placed);
-            row.record.destination = Some(RawPath(destination.clone())); // the inbox may be another one some day
+            row.record.destination = Some(placed_in.clone()); // the inbox may be another one some day
             row.record.skipped.clone_from(&skipped);
             row.record.skipped_entries = skipped_entries.iter().take(SKIPPED_TOLD_MAX).copied().collect();
             row.record.untold = true;

@@ -1,6 +1,7 @@
 //! Fetching one planned work: ask, take the bytes, verify and write them on a blocking thread.
 
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, atomic::Ordering},
     time::Duration,
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     engine::Engine,
-    files::{Item, Staging, Value, cage::Small, piece_count},
+    files::{Error, Item, Staging, Value, cage::Small, piece_count},
     net::{Ask, Session},
 };
 
@@ -181,18 +182,25 @@ impl Fetch {
     }
 }
 
-/// Makes a big file whole, once its last piece is here.
+/// Makes a big file whole, once its last piece is here. Where that is another file than the offer named, it is given up.
 pub async fn finish(fetch: &Fetch, no: u32) -> Result<(), Stop> {
     fetch.recipes.forget(no);
     let (staging, _busy) = (Arc::clone(&fetch.staging), fetch.counters.busy());
     let _writing = fetch.counters.gauge.visit(|gauge| &gauge.writing); // a slow disk is seen here: what was written lies in memory
-    blocking(move || Ok(staging.finish_file(no)?)).await?;
+    let is_it = blocking(move || match staging.finish_file(no) {
+        Err(Error::OtherContent(_)) => Ok(false),
+        finished => Ok(finished.map(|_| true)?),
+    });
+    if !is_it.await? {
+        return skip(fetch, no, SkipReason::Changed).await;
+    }
     fetch.counters.files.fetch_add(1, Ordering::Relaxed);
     Ok(())
 }
 
 /// Asks for small files until each came or cannot come.
 async fn pack(fetch: &Fetch, mut files: Vec<(u32, u64)>) -> Result<(), Stop> {
+    let mut refused = BTreeSet::new();
     while !files.is_empty() {
         let asked = PackRequest { key: fetch.key.0.to_vec(), ranges: ranges(&files) };
         let ask = Ask::new(Request { kind: Some(request::Kind::Pack(asked)) }).patience(PATIENCE);
@@ -209,13 +217,19 @@ async fn pack(fetch: &Fetch, mut files: Vec<(u32, u64)>) -> Result<(), Stop> {
         if got.is_empty() || got.len() > files.len() {
             return Err(odd());
         }
-        files = take(fetch, files, got).await?;
+        files = take(fetch, files, got, &mut refused).await?;
     }
     Ok(())
 }
 
-/// Writes what came and returns what is still missing. The files come in the order in which they were asked for.
-async fn take(fetch: &Fetch, mut files: Vec<(u32, u64)>, got: Vec<(PackHead, Bytes)>) -> Result<Vec<(u32, u64)>, Stop> {
+/// Writes what came and returns what is still missing. The files come in the order in which they were asked for. What is not
+/// the file that was offered is asked for once more, and then it is another file than it was.
+async fn take(
+    fetch: &Fetch,
+    mut files: Vec<(u32, u64)>,
+    got: Vec<(PackHead, Bytes)>,
+    refused: &mut BTreeSet<u32>,
+) -> Result<Vec<(u32, u64)>, Stop> {
     let mut rest = files.split_off(got.len());
     let mut small = Vec::with_capacity(got.len());
     for ((no, _), (head, content)) in files.iter().zip(got) {
@@ -237,7 +251,13 @@ async fn take(fetch: &Fetch, mut files: Vec<(u32, u64)>, got: Vec<(PackHead, Byt
     .await?;
     fetch.counters.bytes.fetch_add(stored.bytes, Ordering::Relaxed);
     fetch.counters.files.fetch_add(stored.files, Ordering::Relaxed);
-    rest.extend(files.into_iter().filter(|(no, _)| stored.refused.contains(no))); // came damaged: once more
+    for (no, size) in files.into_iter().filter(|(no, _)| stored.refused.contains(no)) {
+        if refused.insert(no) {
+            rest.push((no, size));
+        } else {
+            skip(fetch, no, SkipReason::Changed).await?;
+        }
+    }
     Ok(rest)
 }
 

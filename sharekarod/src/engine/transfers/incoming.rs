@@ -7,7 +7,7 @@ use sharekaro_proto::{
     nouns::transfer::{Phase, Priority, TransferState},
     wire::ChangeKind,
 };
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use super::{
     crowd, ending,
@@ -23,8 +23,11 @@ use crate::{
     store::Durability,
 };
 
-/// Room is looked for this often.
+/// What it waits for is looked for this often, and less often where that takes long.
 const ROOM_LOOK: Duration = Duration::from_secs(2);
+
+/// ... but at least so often.
+const REST_MAX: Duration = Duration::from_secs(60);
 
 /// After trouble that may pass, the pull begins again after this.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -77,17 +80,23 @@ async fn step(engine: &Engine, record: &Record) -> Duration {
     let Some(session) = engine.open_session(&record.peer) else {
         return away(engine, record).await;
     };
-    if record.limit_here.is_some() {
-        engine.tell_change(id, ChangeKind::Limit).await; // a rule set it, or the sender was not there to hear it
+    if record.steered {
+        engine.tell_steering(id).await; // the sender was not there to hear it
+    } else if record.limit_here.is_some() {
+        engine.tell_change(id, ChangeKind::Limit).await; // a rule set it
     }
     let _turn = turn(engine, record).await;
+    let began = Instant::now();
     let stopped = tokio::select! {
         stopped = pull::run(engine, &session, id) => stopped,
         _ = session.closed() => Err(Stop::Lost),
     };
     match stopped {
         Ok(()) => Duration::ZERO,
-        Err(stop) => stopped_by(engine, record, stop).await,
+        Err(stop) => {
+            let moved = engine.record(id).is_some_and(|now| now.state == TransferState::Active);
+            stopped_by(engine, record, stop, if moved { Duration::ZERO } else { began.elapsed() }).await
+        }
     }
 }
 
@@ -101,11 +110,7 @@ async fn be_judged(engine: &Engine, record: &Record) -> Duration {
     let manifest = match pull::manifest(engine, paired.then_some(&session), record).await {
         Ok(manifest) => Some(Arc::new(manifest)),
         Err(Stop::Lost) if !paired => None, // of a stranger no more is fetched than came with the offer
-        Err(Stop::Wait(why)) if why.code == ErrorCode::Integrity => {
-            engine.note_transfer(record.id, |row| senseless(row, &why)).await;
-            engine.tell_the_end(record.id);
-            return Duration::ZERO;
-        }
+        Err(Stop::Senseless(why)) => return refused(engine, record.id, &why).await,
         Err(_) => return AGAIN * 4,
     };
     match engine.judge_by_names(record.id, manifest).await {
@@ -117,7 +122,13 @@ async fn be_judged(engine: &Engine, record: &Record) -> Duration {
     }
 }
 
-/// What cannot be read cannot be judged.
+/// What makes no sense is declined.
+async fn refused(engine: &Engine, id: TransferId, why: &ErrorBody) -> Duration {
+    engine.note_transfer(id, |row| senseless(row, why)).await;
+    engine.tell_the_end(id);
+    Duration::ZERO
+}
+
 fn senseless(row: &mut Row, why: &ErrorBody) {
     row.record.judged = true;
     row.record.untold = true;
@@ -149,7 +160,7 @@ async fn away(engine: &Engine, record: &Record) -> Duration {
         match stopped {
             Ok(()) => return Duration::ZERO,
             Err(Stop::Lost) => {} // too little is known to go on
-            Err(stop) => return stopped_by(engine, record, stop).await,
+            Err(stop) => return stopped_by(engine, record, stop, Duration::ZERO).await,
         }
     }
     enter(engine, record.id, TransferState::Waiting, Phase::Connecting).await;
@@ -157,8 +168,9 @@ async fn away(engine: &Engine, record: &Record) -> Duration {
     Duration::ZERO
 }
 
-/// What a pull that did not get to its end means for the transfer.
-async fn stopped_by(engine: &Engine, record: &Record, stop: Stop) -> Duration {
+/// What a pull that did not get to its end means for the transfer, and how long to rest after a try that came to
+/// nothing and took so long.
+async fn stopped_by(engine: &Engine, record: &Record, stop: Stop, tried: Duration) -> Duration {
     let id = record.id;
     match stop {
         Stop::Lost => AGAIN,
@@ -171,8 +183,10 @@ async fn stopped_by(engine: &Engine, record: &Record, stop: Stop) -> Duration {
             engine.note_transfer(id, |row| row.enter_with(TransferState::Cancelled, Phase::Resting, why.clone())).await;
             Duration::ZERO
         }
+        Stop::Senseless(why) => refused(engine, id, &why).await,
         Stop::Wait(why) => {
-            let pause = if why.code == ErrorCode::NoSpace { ROOM_LOOK } else { AGAIN * 4 };
+            // a tree of a million files is not looked through every other second
+            let pause = ROOM_LOOK.max(tried * 10).min(REST_MAX);
             let news = record.error.as_ref() != Some(&why);
             engine.note_transfer(id, |row| row.enter_with(TransferState::Waiting, Phase::Resting, why.clone())).await;
             if news {

@@ -29,6 +29,9 @@ const PIECES_IN_FLIGHT: usize = 24;
 /// Locks for changes of records: those of different transfers seldom wait for each other.
 const CHANGING: usize = 16;
 
+/// Answers of one transfer in memory at a time, in MiB: twice what a receiver asks for at once.
+const SERVING: usize = 16;
+
 /// Searches for old blocks at a time: each holds some MiB and a processor.
 const SEARCHES: usize = 2;
 
@@ -83,6 +86,8 @@ pub struct Job {
     pub gauge: Arc<Gauge>,
     /// The manifest that came inside the offer.
     pub inline_manifest: Mutex<Option<Vec<u8>>>,
+    /// Bounds what is read and waits to be sent.
+    pub serving: Arc<Semaphore>,
     /// Held by blocking work that makes or moves files of the transfer. It ends by itself when a pull is stopped, and whoever
     /// removes them, or begins anew, has to wait for that.
     pub making: Arc<tokio::sync::Mutex<()>>,
@@ -141,6 +146,7 @@ impl Jobs {
                 limiter: Limiter::new(None),
                 gauge: Arc::default(),
                 inline_manifest: Mutex::new(None),
+                serving: Arc::new(Semaphore::new(SERVING)),
                 making: Arc::default(),
                 running: Mutex::new(false),
             })

@@ -33,7 +33,7 @@ use crate::{
             rule::{PERSON, ParsedRule},
         },
     },
-    files::{FileName, Manifest},
+    files::{FileName, Manifest, manifest::ENTRIES_MAX},
     net::Session,
     store::{Durability, decisions::DecisionRow},
 };
@@ -41,14 +41,14 @@ use crate::{
 /// Offers of a peer that wait for an answer at once: a stranger gets few.
 const WAITING_MAX_STRANGER: usize = 3;
 
+/// ... and all strangers together not many more, as a new key costs nothing.
+const WAITING_MAX_STRANGERS: usize = 60;
+
 /// A paired peer gets more, and is asked to come again later after that.
 const WAITING_MAX_PAIRED: usize = 500;
 
 /// Transfers from one peer that have not ended: more is a defect or an attack.
 const OPEN_MAX: usize = 5_000;
-
-/// The most entries of an offer.
-pub const ENTRIES_MAX: u64 = 4_000_000;
 
 /// The most bytes of an offer: 64 TiB.
 const BYTES_MAX: u64 = 64 << 40;
@@ -105,7 +105,13 @@ impl Engine {
             };
             let waiting = open().filter(|record| !record.accepted).count();
             let limit = if trust.paired() { WAITING_MAX_PAIRED } else { WAITING_MAX_STRANGER };
-            waiting >= limit || open().count() >= OPEN_MAX
+            let is_stranger = |peer: &DeviceId| !state.peers.get(peer).is_some_and(|known| known.trust.paired());
+            let of_strangers = || {
+                let rows = state.transfers.iter().map(|row| &row.record);
+                rows.filter(|it| it.direction == Direction::In && !it.accepted && !it.state.ended() && is_stranger(&it.peer)).count()
+            };
+            let crowded = !trust.paired() && of_strangers() >= WAITING_MAX_STRANGERS;
+            waiting >= limit || open().count() >= OPEN_MAX || crowded
         });
         if !full {
             return Ok(());
@@ -218,6 +224,7 @@ impl Engine {
             limit_here: None,
             limit_there: Some(offer.limit).filter(|rate| *rate > 0),
             priority: Priority::from_word(&offer.priority).unwrap_or(Priority::Normal),
+            steered: false,
             paused_here: false,
             paused_there: offer.paused,
             accepted: false,
@@ -268,7 +275,8 @@ impl Engine {
     /// The same offer after a reconnection: where does it stand?
     async fn offered_again(&self, record: Record, offer: &Offer) -> Answer {
         let limit = Some(offer.limit).filter(|rate| *rate > 0);
-        let priority = Priority::from_word(&offer.priority).unwrap_or(record.priority);
+        let offered = Priority::from_word(&offer.priority).filter(|_| !record.steered);
+        let priority = offered.unwrap_or(record.priority);
         if !record.state.ended() && (record.paused_there != offer.paused || record.limit_there != limit || record.priority != priority) {
             self.note_transfer(record.id, |row| {
                 row.record.paused_there = offer.paused;
@@ -365,7 +373,7 @@ fn title(offer: &Offer) -> String {
 }
 
 fn check(offer: &Offer) -> Result<(), &'static str> {
-    if offer.entries == 0 || offer.entries > ENTRIES_MAX || offer.files > offer.entries {
+    if offer.entries == 0 || offer.entries > ENTRIES_MAX.into() || offer.files > offer.entries {
         return Err("an offer has 1 to 4,000,000 entries, and no more files than these");
     }
     if offer.bytes > BYTES_MAX {

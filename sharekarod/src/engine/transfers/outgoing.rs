@@ -162,7 +162,7 @@ fn message(engine: &Engine, record: &Record, source: &Source) -> Offer {
         note: record.note.clone(),
         expires_ms: record.expires_ms.unwrap_or_default().unsigned_abs(),
         conflict: record.conflict.map(|it| it.word().to_owned()).unwrap_or_default(),
-        manifest: whole(engine, source),
+        manifest: whole(engine, record, source),
         paused: record.paused_here,
         priority: record.priority.word().to_owned(),
         limit: record.limit_here.unwrap_or_default(),
@@ -174,8 +174,8 @@ fn message(engine: &Engine, record: &Record, source: &Source) -> Offer {
 }
 
 /// The whole manifest, where it is short.
-fn whole(engine: &Engine, source: &Source) -> Vec<u8> {
-    match source.page(engine.store(), 1, INLINE_MANIFEST_MAX) {
+fn whole(engine: &Engine, record: &Record, source: &Source) -> Vec<u8> {
+    match source.page(engine.store(), &[engine.id(), record.peer], 1, INLINE_MANIFEST_MAX) {
         Ok((page, count)) if count == source.tree.manifest().count() => page,
         _ => Vec::new(),
     }

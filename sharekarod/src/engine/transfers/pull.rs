@@ -203,8 +203,17 @@ async fn staging_root(engine: &Engine, record: &Record) -> Result<PathBuf, Stop>
         return Ok(root.clone());
     }
     let (destination, state_dir) = (engine.destination(record), engine.config().state_dir.clone());
-    let root = blocking(move || Ok(files::cage::staging_root_for(&destination, &state_dir))).await?;
-    engine.change_transfer(record.id, Durability::Soon, |row| row.record.staging = Some(RawPath(root.clone()))).await?;
+    let (to, root) = blocking(move || {
+        let root = files::cage::staging_root_for(&destination, &state_dir);
+        Ok((destination, root))
+    })
+    .await?;
+    engine
+        .change_transfer(record.id, Durability::Soon, |row| {
+            row.record.staging = Some(RawPath(root.clone()));
+            row.record.destination = Some(RawPath(to.clone())); // the inbox may be another one tomorrow, on another disk
+        })
+        .await?;
     Ok(root)
 }
 
@@ -270,7 +279,8 @@ async fn watch(engine: &Engine, session: &Session, id: TransferId, counters: &Co
         if now != seen || counters.busy.load(Ordering::Relaxed) > 0 {
             (seen, since) = (now, tokio::time::Instant::now());
         }
-        let limited = engine.record(id).is_some_and(|record| record.limit().is_some()) || engine.inner.jobs.download.rate().is_some();
+        let limited_here = engine.record(id).is_some_and(|record| record.limit().is_some()) || engine.inner.jobs.download.rate().is_some();
+        let limited = limited_here || counters.gauge.theirs().held > 0;
         if since.elapsed() > STALLED && !limited {
             engine.update(|state| state.transfers.edit(id).map(|row| row.phase = Phase::Stalled));
         }
@@ -310,7 +320,7 @@ fn unread(error: ManifestError) -> Stop {
 }
 
 fn refuse(why: &dyn std::fmt::Display) -> Stop {
-    Stop::Wait(ErrorBody::new(ErrorCode::Integrity, format!("the sender's list of files makes no sense: {why}")))
+    Stop::Senseless(ErrorBody::new(ErrorCode::Integrity, format!("the sender's list of files makes no sense: {why}")))
 }
 
 /// The raw bytes after a reply.

@@ -10,11 +10,14 @@ use std::{
     },
 };
 
-use sharekaro_proto::wire::{LayerRequest, Request, reply, request};
+use sharekaro_proto::{
+    nouns::transfer::SkipReason,
+    wire::{LayerRequest, Request, reply, request},
+};
 
 use super::{
     ending::path_of,
-    fetch::Fetch,
+    fetch::{Fetch, lost},
     pull::read,
     receipt::each_stored,
     record::Record,
@@ -77,8 +80,9 @@ impl Fetch {
             return Ok(());
         }
         let layer = match self.layer(no, size).await {
-            Err(Stop::Wait(_)) => return Ok(()), // whoever asks for a piece hears why
-            layer => layer?,
+            Ok(Ok(layer)) => layer,
+            Ok(Err(_)) | Err(Stop::Wait(_)) => return Ok(()), // whoever asks for a piece hears why
+            Err(stop) => return Err(stop),
         };
         if let Some(hash) = root(&layer, size)
             && item.content.is_none()
@@ -134,13 +138,19 @@ impl Fetch {
     }
 
     /// The chaining values of a file, from the sender.
-    pub async fn layer(&self, no: u32, size: u64) -> Result<Vec<Value>, Stop> {
+    ///
+    /// # Errors
+    /// Why the pull cannot go on; within, why the file will never come.
+    pub async fn layer(&self, no: u32, size: u64) -> Result<Result<Vec<Value>, SkipReason>, Stop> {
         let count = files::piece_count(size);
         let mut layer: Vec<Value> = Vec::new();
         while (layer.len() as u64) < count {
             let asked = LayerRequest { key: self.key.0.to_vec(), file: no, first: layer.len() as u32 };
             let ask = Ask::new(Request { kind: Some(request::Kind::Layer(asked)) }).patience(PATIENCE);
             let (reply, mut body) = self.source()?.request(ask).await?;
+            if let Some(reason) = lost(reply.status()) {
+                return Ok(Err(reason));
+            }
             kind_of(granted(reply)?, |kind| if let reply::Kind::Layer(page) = kind { Some(page) } else { None })?;
             let values = read(&mut body).await?;
             let before = layer.len();
@@ -149,7 +159,7 @@ impl Fetch {
                 return Err(odd());
             }
         }
-        Ok(layer)
+        Ok(Ok(layer))
     }
 
     /// Bytes that were there already.
@@ -186,9 +196,10 @@ impl Engine {
         }
     }
 
-    /// Remembers the hashes of what was sent, as the receipt names them, so that it is known next time before it is read.
+    /// Remembers the hashes of what was sent, as the receipt names them, so that it is known before it is read next time
+    /// that it goes to the same device.
     pub(crate) async fn remember_hashes(&self, record: &Record, source: Arc<Source>) {
-        let path = self.receipt_path(record);
+        let (path, receiver) = (self.receipt_path(record), record.peer);
         let skipped: std::collections::BTreeSet<String> = record.skipped.iter().map(|it| it.path.clone()).collect();
         let written = self.store().write(Durability::Soon, move |t| {
             let manifest = source.tree.manifest();
@@ -204,7 +215,7 @@ impl Engine {
                     && size > 0
                     && source.tree.doubted(no).is_none()
                 {
-                    kept = contents::set_hash(t, &key, &hash);
+                    kept = contents::set_hash(t, &key, &hash, receiver);
                 }
             });
             kept

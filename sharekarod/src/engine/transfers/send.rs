@@ -202,6 +202,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         limit_here: send.limit,
         limit_there: None,
         priority: send.priority.unwrap_or(Priority::Normal),
+        steered: false,
         paused_here: false,
         paused_there: false,
         accepted: false,
@@ -231,8 +232,8 @@ pub(super) async fn check_paths(paths: Vec<RawPath>) -> Result<Vec<PathBuf>, Err
 fn check_path(path: &Path) -> Result<(), ErrorBody> {
     let shown = lossless(path.as_os_str().as_encoded_bytes());
     let local = |why: String, hint: &str| ErrorBody::new(ErrorCode::LocalFile, why).hint(hint);
-    if !path.is_absolute() || path.file_name().is_none() {
-        return Err(ErrorBody::new(ErrorCode::Usage, format!("{shown} is no absolute path of a file or folder")));
+    if !path.is_absolute() {
+        return Err(ErrorBody::new(ErrorCode::Usage, format!("{shown} is no absolute path")));
     }
     let metadata = std::fs::metadata(path).map_err(|e| local(format!("cannot send {shown}: {e}"), "check the path and its permissions"))?;
     if metadata.is_file() {

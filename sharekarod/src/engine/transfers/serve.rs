@@ -1,7 +1,7 @@
 //! Serving what a receiver asks for. A holder keeps nothing in mind between two questions: the key of the transfer, the
 //! peer that asks and what is on the disk decide each answer alone.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use sharekaro_proto::{
@@ -36,9 +36,9 @@ fn line_priority(record: &Record) -> i32 {
 impl Engine {
     /// The names, sizes and times of what is offered.
     pub(crate) async fn serve_manifest(&self, session: &Session, asked: ManifestRequest) -> Answer {
-        let store = self.store().clone();
+        let (store, witnesses) = (self.store().clone(), [self.id(), session.peer()]);
         self.serve(session, &asked.key, move |source| {
-            let (page, count) = source.page(&store, asked.from, PAGE_MAX).map_err(|e| no(Status::NotFound, e.to_string()))?;
+            let (page, count) = source.page(&store, &witnesses, asked.from, PAGE_MAX).map_err(|e| no(Status::NotFound, e.to_string()))?;
             Ok(Answer::with_body(reply::Kind::Manifest(ManifestPage { count, unpacked_len: 0 }), page))
         })
         .await
@@ -140,22 +140,32 @@ impl Engine {
             Err(e) => return Answer::no(if e.code == ErrorCode::LocalFile { Status::Busy } else { Status::Failed }, e.message),
         };
         let job = self.inner.jobs.of(record.id);
+        let room = Arc::clone(&job.serving).acquire_owned().await.ok();
         let reading = job.gauge.visit(|gauge| &gauge.reading);
         let mut answer = match tokio::task::spawn_blocking(move || work(&source)).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(answer)) => *answer,
             Err(_) => Answer::no(Status::Failed, "reading was interrupted"),
         };
-        answer.priority = line_priority(&record);
         drop(reading);
+        (answer.priority, answer.content_of, answer.room) = (line_priority(&record), Some(record.id), room);
+        crash::point("content-served");
+        answer
+    }
+
+    /// Holds content back as the limits want it, and adds what was measured on the way.
+    pub(crate) async fn pace(&self, session: &Session, answer: &mut Answer) {
+        let Some(record) = answer.content_of.and_then(|id| self.record(id)) else { return };
+        if record.direction == Direction::In || record.state.ended() {
+            return self.inner.jobs.upload.pass(answer.body.len()).await; // what is given to other receivers has no limit of its own
+        }
+        let job = self.inner.jobs.of(record.id);
         let held = job.gauge.visit(|gauge| &gauge.held);
         self.inner.jobs.upload.pass(answer.body.len()).await;
         job.limiter.set(record.limit());
         job.limiter.pass(answer.body.len()).await;
         drop(held);
-        crash::point("content-served");
         answer.reply.figures = Some(job.gauge.figures(session.stats(), self.inner.jobs.cpu.permille()));
-        answer
     }
 
     pub(super) fn may_ask(&self, session: &Session, key: &[u8]) -> Result<Record, Box<Answer>> {

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sharekaro_proto::{
-    ErrorBody, ErrorCode,
+    DeviceId, ErrorBody, ErrorCode,
     control::transfer::Skipped,
     nouns::{
         text::lossless,
@@ -46,8 +46,9 @@ pub struct Source {
 const CONTENT_BYTES: usize = 34;
 
 impl Source {
-    /// A page of the manifest, with the content of each file named that was hashed before and did not change since.
-    pub fn page(&self, store: &Store, from: u32, max_bytes: usize) -> Result<(Vec<u8>, u32), ManifestError> {
+    /// A page of the manifest, with the content of each file named that one of the `witnesses` hashed and that did not
+    /// change since.
+    pub fn page(&self, store: &Store, witnesses: &[DeviceId], from: u32, max_bytes: usize) -> Result<(Vec<u8>, u32), ManifestError> {
         let manifest = self.tree.manifest();
         if !store.now(contents::knows_hashes).unwrap_or(false) {
             return manifest.page(from, max_bytes);
@@ -56,7 +57,7 @@ impl Source {
         for entry in manifest.iter_from(from) {
             let (no, item) = entry?;
             let key = if item.is_file() && item.size > 0 { self.tree.key(no).ok() } else { None };
-            let known = || key.and_then(|key| store.now(|c| contents::hash_of(c, &key)).ok().flatten());
+            let known = || key.and_then(|key| store.now(|c| contents::hash_of(c, &key, witnesses)).ok().flatten());
             let content = self.tree.doubted(no).or_else(known);
             let frame = encode_frame(&Item { content: content.or(item.content), ..item }.to_entry());
             if page.len() + frame.len() > max_bytes && (count > 0 || frame.len() > max_bytes + CONTENT_BYTES) {

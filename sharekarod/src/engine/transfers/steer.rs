@@ -125,9 +125,7 @@ impl Engine {
         if limit.rate == Some(0) {
             return Err(ErrorBody::new(ErrorCode::Usage, "no bytes a second is a pause").hint(format!("`sharectl transfer pause {id}`")));
         }
-        self.change_transfer(id, Durability::Durable, |row| row.record.limit_here = limit.rate).await?;
-        self.obey_limit(id);
-        self.tell_change(id, ChangeKind::Limit).await;
+        self.steer(id, ChangeKind::Limit, |row| row.record.limit_here = limit.rate).await?;
         self.transfer(id)
     }
 
@@ -137,15 +135,41 @@ impl Engine {
     /// There is none of that number, or it has ended.
     pub async fn set_priority(&self, id: TransferId, wanted: SetPriority) -> Result<Transfer, ErrorBody> {
         self.open_record(id)?;
-        self.change_transfer(id, Durability::Durable, |row| row.record.priority = wanted.priority).await?;
-        self.tell_change(id, ChangeKind::Priority).await;
+        self.steer(id, ChangeKind::Priority, |row| row.record.priority = wanted.priority).await?;
         self.transfer(id)
+    }
+
+    /// Keeps what a person set, obeys it and tells it. A sender that cannot be told says it with its next offer; a receiver
+    /// has to remember to.
+    async fn steer(&self, id: TransferId, kind: ChangeKind, set: impl Fn(&mut Row)) -> Result<(), ErrorBody> {
+        self.change_transfer(id, Durability::Durable, |row| {
+            set(row);
+            row.record.steered |= row.record.direction == Direction::In;
+        })
+        .await?;
+        self.obey_limit(id);
+        if self.record(id).is_some_and(|record| record.steered) {
+            self.tell_steering(id).await;
+        } else {
+            self.tell_change(id, kind).await;
+        }
+        Ok(())
+    }
+
+    /// Tells the sender what our person set, where it can be told now.
+    pub(crate) async fn tell_steering(&self, id: TransferId) {
+        if self.tell_change(id, ChangeKind::Limit).await && self.tell_change(id, ChangeKind::Priority).await {
+            self.note_transfer(id, |row| row.record.steered = false).await;
+        }
     }
 
     /// What runs of a transfer obeys its limit from now on.
     fn obey_limit(&self, id: TransferId) {
-        if let Some(record) = self.record(id) {
-            self.inner.jobs.of(id).limiter.set(record.limit());
+        let Some(record) = self.record(id).filter(|record| !record.state.ended()) else { return };
+        let job = self.inner.jobs.of(id);
+        job.limiter.set(record.limit());
+        if record.direction == Direction::In && record.crowd.is_some() {
+            job.wake(); // the sender keeps a limit: while there is one, nobody else helps
         }
     }
 
@@ -203,15 +227,17 @@ impl Engine {
         self.tell_the_end(id);
     }
 
-    /// Tells the peer what changed here, if there is a way to it; otherwise it learns it with the next offer.
-    pub(crate) async fn tell_change(&self, id: TransferId, kind: ChangeKind) {
-        let Some(record) = self.record(id) else { return };
-        let Some(session) = self.open_session(&record.peer) else { return };
+    /// Tells the peer what changed here, if there is a way to it; otherwise it learns it with the next offer. Says whether
+    /// it heard.
+    pub(crate) async fn tell_change(&self, id: TransferId, kind: ChangeKind) -> bool {
+        let Some(record) = self.record(id) else { return false };
+        let Some(session) = self.open_session(&record.peer) else { return false };
         match tokio::time::timeout(TOLD_WITHIN, change(&session, &record, kind)).await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => return true,
             Ok(Err(e)) => tracing::debug!(%id, "the peer was not told: {e}"),
             Err(_) => tracing::debug!(%id, "the peer was not told in time"),
         }
+        false
     }
 
     /// Tells the peer of an end that it does not know of yet, now or when it is back.
@@ -264,11 +290,11 @@ impl Engine {
         let said: String = change.reason.chars().take(REASON_MAX).collect();
         let kept = self.change_transfer(record.id, Durability::Durable, |row| take_change(row, &change, kind, &said)).await;
         match kind {
-            ChangeKind::Limit | ChangeKind::Priority => {}
+            ChangeKind::Limit => self.obey_limit(record.id),
+            ChangeKind::Priority => {}
             ChangeKind::Pause => self.comes_to_rest(record.id).await,
             _ => self.inner.jobs.of(record.id).wake(),
         }
-        self.obey_limit(record.id);
         match kept {
             Ok(()) => Answer::ok(None),
             Err(e) => Answer::no(Status::Failed, e.message),

@@ -16,6 +16,8 @@ pub enum Stop {
     Paused,
     /// The sender cancelled it.
     Cancelled,
+    /// What the sender says makes no sense, and will not later.
+    Senseless(ErrorBody),
     /// It cannot go on now.
     Wait(ErrorBody),
 }

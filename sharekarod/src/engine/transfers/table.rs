@@ -114,6 +114,11 @@ impl TransferTable {
         self.rows.values().map(|row| &row.record).find(|record| record.key == key && record.peer == peer && record.direction == direction)
     }
 
+    /// Whether any with this peer goes on.
+    pub fn is_open_with(&self, peer: &DeviceId) -> bool {
+        self.rows.values().any(|row| row.record.peer == *peer && !row.record.state.ended())
+    }
+
     /// All of them, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
@@ -278,6 +283,7 @@ pub(crate) mod tests {
             limit_here: None,
             limit_there: None,
             priority: Priority::Normal,
+            steered: false,
             paused_here: false,
             paused_there: false,
             accepted: false,

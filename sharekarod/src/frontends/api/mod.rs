@@ -22,7 +22,7 @@ use axum::{Router, extract::State, http::header::CONTENT_TYPE, response::IntoRes
 use bytes::Bytes;
 use sharekaro_proto::{
     ErrorBody, ErrorCode,
-    control::{error::ErrorReply, routes},
+    control::{error::ErrorReply, routes, transfer::RECEIPT_MAX},
 };
 use tokio_util::sync::CancellationToken;
 use utoipa::{
@@ -36,9 +36,6 @@ use crate::{engine::Engine, monitor::Monitor};
 
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 1 << 20;
-
-/// The longest receipt, in bytes: it names every file of a transfer.
-const RECEIPT_MAX: usize = 64 << 20;
 
 #[derive(OpenApi)]
 #[openapi(

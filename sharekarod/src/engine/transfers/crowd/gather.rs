@@ -22,7 +22,7 @@ use crate::{
     engine::transfers::{
         fetch::{self, Fetch},
         pull::{read_piece, zeroes},
-        stop::{Stop, blocking, granted, kind_of, odd},
+        stop::{Stop, blocking, granted, kind_of},
     },
     files::{Error, Item, Value, piece_count, piece_len},
     net::{self, Session},
@@ -62,7 +62,7 @@ enum Outcome {
     Lied,
     /// No answer.
     Failed,
-    /// The file at the source is no longer what was offered.
+    /// The file at the source is gone, or no longer what was offered.
     Lost(SkipReason),
 }
 
@@ -80,6 +80,10 @@ struct Gather {
     told_at: Instant,
     began: Instant,
     resting: Vec<(DeviceId, Instant)>,
+    /// The source has it no more; since then the others are all there is.
+    lost: Option<SkipReason>,
+    /// Since when nobody who is there has anything that is missing.
+    stuck: Option<Instant>,
     /// Whether pieces may still be written: what was asked of two may come when the file is whole already.
     open: Arc<RwLock<bool>>,
 }
@@ -95,13 +99,31 @@ pub async fn gather(fetch: &Fetch, share: &Arc<Share>, no: u32, item: &Item) -> 
     share.put(content, item.size, Held::Arriving(Arc::clone(&fetch.staging), no), have.clone());
     fetch.engine.tell_have(share, content, &have.ranges());
     if have.zeroes() > 0 {
-        let layer = layer(fetch, share, no, item.size, &content).await?;
+        let layer = match layer(fetch, share, no, item.size, &content).await? {
+            Ok(layer) => layer,
+            Err(reason) => return fetch::skip(fetch, no, reason).await,
+        };
         let wireless = fetch.engine.hello().wireless;
         let fresh = Bits::none(have.count());
         let table = Table::new(have, wireless);
         let (fetch, share) = (fetch.clone(), Arc::clone(share));
         let (told_at, began, resting, open) = (Instant::now(), Instant::now(), Vec::new(), Arc::new(RwLock::new(true)));
-        let gather = Gather { fetch, share, no, size: item.size, content, layer, table, fresh, told_at, began, resting, open };
+        let gather = Gather {
+            fetch,
+            share,
+            no,
+            size: item.size,
+            content,
+            layer,
+            table,
+            fresh,
+            told_at,
+            began,
+            resting,
+            lost: None,
+            stuck: None,
+            open,
+        };
         if !gather.run().await? {
             return Ok(()); // it was given up, and said so
         }
@@ -120,17 +142,20 @@ async fn here(fetch: &Fetch, no: u32, size: u64) -> Result<Bits, Stop> {
     Ok(have)
 }
 
-/// The values of the pieces: asked of the sender once.
-async fn layer(fetch: &Fetch, share: &Share, no: u32, size: u64, content: &Value) -> Result<Arc<Vec<Value>>, Stop> {
+/// The values of the pieces, asked of the sender once; or why the file that they are of will never come.
+async fn layer(fetch: &Fetch, share: &Share, no: u32, size: u64, content: &Value) -> Result<Result<Arc<Vec<Value>>, SkipReason>, Stop> {
     if let Some(layer) = share.file(content, |file| file.layer.clone()).flatten() {
-        return Ok(layer);
+        return Ok(Ok(layer));
     }
-    let layer = Arc::new(fetch.layer(no, size).await?);
+    let layer = match fetch.layer(no, size).await? {
+        Ok(layer) => Arc::new(layer),
+        Err(reason) => return Ok(Err(reason)),
+    };
     if crate::files::root(&layer, size) != Some(*content) {
-        return Err(odd());
+        return Ok(Err(SkipReason::Changed)); // another file than it was when it was hashed
     }
     share.file(content, |file| file.layer = Some(Arc::clone(&layer)));
-    Ok(layer)
+    Ok(Ok(layer))
 }
 
 impl Gather {
@@ -140,16 +165,20 @@ impl Gather {
         let mut running: JoinSet<(Ask, Result<Outcome, Stop>)> = JoinSet::new();
         let mut looks = tokio::time::interval(LOOK);
         self.look();
-        let mut stuck = false;
         while !self.table.is_whole() {
             while let Some(ask) = self.table.next(&mut rand::rng()) {
                 let question = self.question(ask);
                 running.spawn(question);
             }
-            if self.table.is_stuck() != stuck {
-                stuck = !stuck;
-                let missing = self.table.have().zeroes();
+            if self.table.is_stuck() != self.stuck.is_some() {
+                self.stuck = self.table.is_stuck().then(Instant::now);
+                let (missing, stuck) = (self.table.have().zeroes(), self.stuck.is_some());
                 tracing::info!(entry = self.no, missing, stuck, "whether nobody who is there has what is missing");
+            }
+            if let (Some(reason), Some(since)) = (self.lost, self.stuck)
+                && since.elapsed() >= AT_FIRST
+            {
+                return self.give_up(reason).await;
             }
             tokio::select! {
                 Some(done) = running.join_next() => match done {
@@ -181,7 +210,7 @@ impl Gather {
     fn look(&mut self) {
         let engine = self.fetch.engine.clone();
         let alive = self.fetch.session.as_ref().filter(|session| session.is_open());
-        self.table.source_is(alive.map(|_| self.share.crowd().wireless));
+        self.table.source_is(alive.filter(|_| self.lost.is_none()).map(|_| self.share.crowd().wireless));
         for member in &self.share.crowd().members {
             match engine.open_session(&member.id) {
                 Some(session) if self.share.members(|it| it.greeted.insert((self.content, session.number()))) => {
@@ -282,14 +311,10 @@ impl Gather {
                     self.fetch.counters.bytes.fetch_add(bytes, Ordering::Relaxed);
                 }
             }
-            (Outcome::Lost(reason), _) => {
-                return self.give_up(reason).await;
-            }
+            (Outcome::Lost(reason), _) => self.source_lost(reason),
             (Outcome::Lied, Some((id, piece))) => self.name_liar(id, piece).await,
             // the source's file is another one than it was when it was hashed
-            (Outcome::Lied, None) => {
-                return self.give_up(SkipReason::Changed).await;
-            }
+            (Outcome::Lied, None) => self.source_lost(SkipReason::Changed),
             (Outcome::Lacks, Some((id, piece))) => {
                 self.table.lacks(&id, piece);
                 self.share.file(&self.content, |file| file.told.get_mut(&id).map(|has| has.clear(piece)));
@@ -302,6 +327,12 @@ impl Gather {
             (Outcome::Failed, None) => self.table.source_is(None), // until the next look
         }
         Ok(true)
+    }
+
+    /// The others may still have what is missing.
+    fn source_lost(&mut self, reason: SkipReason) {
+        self.lost = Some(reason);
+        self.table.source_is(None);
     }
 
     async fn give_up(&self, reason: SkipReason) -> Result<bool, Stop> {

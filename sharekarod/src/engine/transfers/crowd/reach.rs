@@ -1,8 +1,6 @@
 //! The way to a member, and to what was received with it before.
 
-use std::path::PathBuf;
-
-use super::Member;
+use super::{Member, share::Placed};
 use crate::{
     engine::{
         Engine,
@@ -27,11 +25,14 @@ impl Engine {
     }
 
     /// The big files that a transfer placed, by content.
-    pub(super) fn placed_files(&self, record: &Record) -> Vec<(Value, u64, PathBuf)> {
+    pub(super) fn placed_files(&self, record: &Record) -> Vec<(Value, u64, Placed)> {
         let destination = self.destination(record);
         let path = ending::listing_path(self, record);
         let listed = read_listing(&path).into_iter().flatten().flatten().filter(|it| it.size > SMALL_MAX);
-        let placed = listed.filter_map(|it| Some((Value::try_from(it.content.as_slice()).ok()?, it.size, destination.join(it.path()))));
+        let placed = listed.filter_map(|it| {
+            let placed = Placed { path: destination.join(it.path()), mtime: (it.mtime_s, it.mtime_ns.cast_signed()) };
+            Some((Value::try_from(it.content.as_slice()).ok()?, it.size, placed))
+        });
         placed.take(PLACED_MAX).collect()
     }
 }

@@ -1,7 +1,12 @@
 //! What members ask each other: pieces, and what the other has. A stranger gets nothing but the content that he was
 //! vouched for.
 
-use std::{os::unix::fs::FileExt, sync::Arc, time::Instant};
+use std::{
+    fs::File,
+    os::unix::fs::{FileExt, MetadataExt},
+    sync::Arc,
+    time::Instant,
+};
 
 use bytes::Bytes;
 use sharekaro_proto::{
@@ -13,11 +18,11 @@ use sharekaro_proto::{
 use super::{
     Pass,
     bits::Bits,
-    share::{Held, Share},
+    share::{Held, Placed, Share},
 };
 use crate::{
     engine::{Engine, peers::serve::Answer, transfers::record::Record},
-    files::{Piece, Value, is_zero, piece_range, piece_value},
+    files::{Piece, Value, cage::open_regular, is_zero, piece_range, piece_value},
     lie,
     net::Session,
 };
@@ -42,7 +47,7 @@ impl Engine {
         });
         let Some(Some((piece, size, held))) = found else { return Answer::no(Status::NotFound, "that piece is not here") };
         let began = Instant::now();
-        let answer = match tokio::task::spawn_blocking(move || read(&held, piece, size)).await {
+        let mut answer = match tokio::task::spawn_blocking(move || read(&held, piece, size)).await {
             Ok(Some(mut read)) => {
                 lie::spoil(&mut read.bytes);
                 let head = PieceHead {
@@ -57,7 +62,7 @@ impl Engine {
             }
             _ => Answer::no(Status::NotFound, "that piece cannot be read here now"),
         };
-        self.inner.jobs.upload.pass(answer.body.len()).await;
+        answer.content_of = Some(record.id);
         answer
     }
 
@@ -117,8 +122,8 @@ impl Engine {
         let (engine, of) = (self.clone(), record.clone());
         let placed = tokio::task::spawn_blocking(move || engine.placed_files(&of)).await.ok()?;
         let share = self.inner.jobs.shares.of(record, crowd);
-        for (content, size, path) in placed {
-            share.put(content, size, Held::Placed(path), Bits::all(crate::files::piece_count(size)));
+        for (content, size, placed) in placed {
+            share.put(content, size, Held::Placed(placed), Bits::all(crate::files::piece_count(size)));
         }
         Some(share)
     }
@@ -133,7 +138,7 @@ impl Engine {
         let open = |record: &&Record| {
             record.direction == Direction::In
                 && record.accepted
-                && (!record.state.ended() || record.state == TransferState::Done)
+                && (!record.state.ended() || record.state == TransferState::Done && !record.undone)
                 && record.crowd.as_ref().is_some_and(|crowd| crowd.names(&peer))
         };
         self.look(|state| state.transfers.iter().map(|row| &row.record).filter(open).cloned().collect())
@@ -149,16 +154,51 @@ fn is_wanted(theirs: &[u8], ours: &Bits, piece: u64) -> bool {
 fn read(held: &Held, piece: u64, size: u64) -> Option<Piece> {
     match held {
         Held::Arriving(staging, no) => staging.read_piece(*no, piece, Vec::new()).ok().flatten(),
-        Held::Placed(path) => {
+        Held::Placed(placed) => {
             let range = piece_range(piece, size)?;
+            let file = open_regular(&placed.path)?;
             let mut bytes = vec![0; (range.end - range.start) as usize]; // at most one MiB
-            std::fs::File::open(path).ok()?.read_exact_at(&mut bytes, range.start).ok()?;
-            Some(Piece { value: piece_value(piece, &bytes, size)?, zero: is_zero(&bytes), bytes })
+            let is_still = || is_as_placed(&file, placed, size);
+            let read = is_still() && file.read_exact_at(&mut bytes, range.start).is_ok() && is_still();
+            let value = read.then(|| piece_value(piece, &bytes, size)).flatten()?;
+            Some(Piece { value, zero: is_zero(&bytes), bytes })
         }
     }
+}
+
+/// Whether nobody wrote into it: what a person put there since is for nobody else.
+fn is_as_placed(file: &File, placed: &Placed, size: u64) -> bool {
+    file.metadata().is_ok_and(|now| now.len() == size && (now.mtime(), now.mtime_nsec()) == placed.mtime)
 }
 
 /// What somebody has, or the question for it.
 pub fn note(content: Value, ranges: Vec<u32>) -> Note {
     Note { kind: Some(note::Kind::Have(Have { content: content.to_vec(), ranges })) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
+    use super::*;
+
+    #[test]
+    fn what_a_person_wrote_into_a_received_file_is_for_nobody_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("form");
+        fs::write(&path, "as it came").unwrap();
+        let meta = fs::metadata(&path).unwrap();
+        let held = Held::Placed(Placed { path: path.clone(), mtime: (meta.mtime(), meta.mtime_nsec()) });
+
+        assert_eq!(read(&held, 0, 10).map(|piece| piece.bytes), Some(b"as it came".to_vec()));
+
+        let later = meta.modified().unwrap() + std::time::Duration::from_millis(20);
+        fs::write(&path, "filled in!").unwrap();
+        File::options().write(true).open(&path).and_then(|file| file.set_modified(later)).unwrap();
+        assert_eq!(read(&held, 0, 10), None);
+
+        fs::rename(&path, dir.path().join("secret")).unwrap();
+        symlink("secret", &path).unwrap();
+        assert_eq!(read(&held, 0, 10), None);
+    }
 }

@@ -27,7 +27,16 @@ pub enum Held {
     /// In the cage; some of it may be missing.
     Arriving(Arc<Staging>, u32),
     /// In its place.
-    Placed(PathBuf),
+    Placed(Placed),
+}
+
+/// A file that was put into its place, where it belongs to a person who may write into it.
+#[derive(Clone)]
+pub struct Placed {
+    /// Where it was put.
+    pub path: PathBuf,
+    /// Seconds and nanoseconds of when it was changed, as it was put there.
+    pub mtime: (i64, i64),
 }
 
 /// A file of the crowd.

@@ -87,9 +87,9 @@ impl Engine {
     /// Hashes each big file that is to be shared and was not hashed before, so that its content names it in the manifest.
     /// What cannot be read now is told when it is asked for.
     pub(crate) async fn hash_for_crowd(&self, source: Arc<Source>) {
-        let engine = self.clone();
+        let (engine, us) = (self.clone(), self.id());
         let hashed = tokio::task::spawn_blocking(move || {
-            let known = |key: &HashKey| engine.store().now(|c| contents::hash_of(c, key)).ok().flatten().is_some();
+            let known = |key: &HashKey| engine.store().now(|c| contents::hash_of(c, key, &[us])).ok().flatten().is_some();
             let files =
                 source.tree.manifest().iter_from(1).filter_map(Result::ok).filter(|(_, item)| item.is_file() && item.size > SMALL_MAX);
             let keys = files.filter_map(|(no, _)| Some((no, source.tree.key(no).ok()?))).filter(|(_, key)| !known(key));
@@ -98,7 +98,7 @@ impl Engine {
         });
         let hashed = hashed.await.unwrap_or_default();
         let written =
-            self.store().write(Durability::Soon, move |t| hashed.iter().try_for_each(|(key, hash)| contents::set_hash(t, key, hash)));
+            self.store().write(Durability::Soon, move |t| hashed.iter().try_for_each(|(key, hash)| contents::set_hash(t, key, hash, us)));
         if let Err(e) = written.await {
             tracing::warn!("cannot keep the hashes of what is sent: {e}");
         }

@@ -11,7 +11,7 @@ use std::{
 use data_encoding::HEXLOWER;
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
-    control::transfer::{Receipt, ReceiptVerdict},
+    control::transfer::{RECEIPT_MAX, Receipt, ReceiptVerdict},
     nouns::transfer::Direction,
     wire::{INLINE_RECEIPT_MAX, PAGE_MAX, ReceiptRequest, Reply, Request, Status, request},
 };
@@ -27,9 +27,6 @@ use crate::{
     files::{Staging, Value},
     net::{Body, Session},
 };
-
-/// The longest receipt that is taken from a peer, in bytes: a million files with long paths.
-const RECEIPT_MAX: u64 = 512 << 20;
 
 /// The most that stands in a receipt beside its files, and for one of them: the longest path, every byte escaped.
 const HEAD_MAX: u64 = 4 << 10;
@@ -96,7 +93,7 @@ impl Engine {
 
     /// Part by part into a file: there may be a million files in it.
     async fn fetch_receipt(&self, session: &Session, record: &Record, taken: &mut Taken) -> Result<(), ErrorBody> {
-        let most = RECEIPT_MAX.min(HEAD_MAX + record.files_total.saturating_mul(ONE_FILE_MAX));
+        let most = (RECEIPT_MAX as u64).min(HEAD_MAX + record.files_total.saturating_mul(ONE_FILE_MAX));
         while taken.len <= most {
             let asked = ReceiptRequest { key: record.key.0.to_vec(), from: taken.len };
             let request = Request { kind: Some(request::Kind::Receipt(asked)) };

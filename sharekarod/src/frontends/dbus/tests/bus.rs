@@ -67,7 +67,7 @@ async fn objects_come_and_go_with_what_they_stand_for() {
     assert_eq!(came.args().unwrap().object_path().as_str(), peer_path(&bob).as_str());
     assert_eq!(bus.property(&peer_path(&bob), "Peer1", "Name").await, "bob\u{fffd}/../\u{202e}");
 
-    host.engine.update(|state| state.peers.vanished(&bob));
+    host.engine.update(|state| state.peers.vanished(&bob, false));
     let gone = removed.next().await.unwrap();
     assert_eq!(gone.args().unwrap().object_path().as_str(), peer_path(&bob).as_str());
     assert!(bus.gdbus_error(&peer_path(&bob), "Peer1.Ping", &[]).await.starts_with("org.freedesktop.DBus.Error.UnknownObject"));
