@@ -4,6 +4,7 @@
 
 mod breaks;
 mod cables;
+mod codes;
 mod company;
 mod crashes;
 mod crowds;
