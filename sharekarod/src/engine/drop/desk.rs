@@ -83,6 +83,11 @@ impl Unit {
         (self.state, self.reason) = (state, reason);
     }
 
+    /// What it is, where it is whole and nothing keeps it from going.
+    pub(super) fn is_whole(&self) -> Option<&Seen> {
+        self.whole.as_ref().filter(|_| self.barred.is_none()).map(|(seen, _)| seen)
+    }
+
     /// Whether it is still to be found out whether it is whole.
     pub(super) fn is_looked_at(&self) -> bool {
         self.whole.is_none() && self.barred.is_none()

@@ -2,7 +2,8 @@
 //! has either both or neither.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap},
+    ops::Bound,
     time::Duration,
 };
 
@@ -20,6 +21,7 @@ use super::{
     desk::Desk,
     folders::{Whose, folder_of},
     look::look_at,
+    names::Names,
     settle::Sign,
     table::Place,
 };
@@ -56,25 +58,29 @@ const FRESH: Duration = Duration::from_secs(1);
 type Group = (usize, Option<String>);
 
 impl Desk {
-    /// Lets everything go that can.
+    /// Lets everything go that can. What cannot is not looked at: there may be very much of it, and this is asked often.
     pub(super) async fn dispatch_all(&mut self) {
-        let mut groups: BTreeMap<Group, Vec<Place>> = BTreeMap::new();
-        for (place, _) in self.units.iter().filter(|(_, unit)| unit.whole.is_some() && unit.barred.is_none()) {
-            groups.entry((place.0, folder_of(&self.names, &place.1).map(str::to_owned))).or_default().push(place.clone());
-        }
+        let whole = self.units.iter().filter(|(_, unit)| unit.is_whole().is_some()).map(|(place, _)| place);
+        let groups: BTreeSet<_> = whole.map(|place| (place.0, folder_of(&self.names, &place.1))).collect();
+        let groups: Vec<Group> = groups.into_iter().map(|(root, folder)| (root, folder.map(str::to_owned))).collect();
         if groups.is_empty() {
             return;
         }
         let mut open = self.open_transfers();
-        for (group, places) in groups {
-            match self.whose(group.0, group.1.as_deref()) {
-                Whose::Nobody(why) => self.wait(&places, &why),
+        for group in groups {
+            let why = match self.whose(group.0, group.1.as_deref()) {
+                Whose::Nobody(why) => Some(why),
                 Whose::Peers(peers) => match self.nobody_is_there(&peers) {
-                    Some(why) => self.wait(&places, &why),
-                    None => self.dispatch(&peers, places, open.remove(&group).unwrap_or_default()).await,
+                    None => self.dispatch(&peers, &group, open.remove(&group).unwrap_or_default()).await,
+                    why => why,
                 },
-            }
+            };
+            self.wait(&group, &why.unwrap_or_else(|| "others from this folder go first".to_owned()));
         }
+    }
+
+    fn group_of(&self, place: &Place) -> Group {
+        (place.0, folder_of(&self.names, &place.1).map(str::to_owned))
     }
 
     fn nobody_is_there(&self, peers: &[DeviceId]) -> Option<String> {
@@ -88,9 +94,11 @@ impl Desk {
         })
     }
 
-    fn wait(&mut self, places: &[Place], why: &str) {
-        for place in places {
-            if let Some(unit) = self.units.get_mut(place) {
+    /// What is whole in a folder and did not go waits, for this reason.
+    fn wait(&mut self, group: &Group, why: &str) {
+        for (place, unit) in &mut self.units {
+            let waits = unit.state == DropState::Waiting && unit.reason.as_deref() == Some(why);
+            if !waits && unit.is_whole().is_some() && is_in(&self.names, place, group) {
                 unit.stands(DropState::Waiting, Some(why.to_owned()));
                 self.dirty.insert(place.clone());
             }
@@ -102,8 +110,7 @@ impl Desk {
         let mut sets: HashMap<Group, BTreeSet<TransferId>> = HashMap::new();
         for row in self.rows.values().filter(|row| row.stage == Stage::Sending) {
             let Some(place) = self.place_of(row) else { continue };
-            let group = (place.0, folder_of(&self.names, &place.1).map(str::to_owned));
-            sets.entry(group).or_default().extend(row.receivers.iter().filter(|it| !it.done).filter_map(|it| it.transfer));
+            sets.entry(self.group_of(&place)).or_default().extend(row.receivers.iter().filter(|it| !it.done).filter_map(|it| it.transfer));
         }
         let runs = |id: &&TransferId| {
             self.engine.look(|state| {
@@ -115,26 +122,31 @@ impl Desk {
         sets.into_iter().map(|(group, ids)| (group, (ids.iter().filter(runs).count(), ids.len()))).collect()
     }
 
-    /// Sends from one folder, as much as may run at once.
-    async fn dispatch(&mut self, peers: &[DeviceId], places: Vec<Place>, (mut running, mut open): (usize, usize)) {
-        let mut left = self.still_so(places).await;
-        left.reverse();
-        while running < RUNNING_MAX && open < OPEN_MAX && !left.is_empty() {
-            let batch = self.batch(&mut left);
+    /// Sends from one folder, as much as may run at once. Returns why the others do not go, where it is not for these.
+    async fn dispatch(&mut self, peers: &[DeviceId], group: &Group, (mut running, mut open): (usize, usize)) -> Option<String> {
+        let mut from = Bound::Included((group.0, group.1.clone().unwrap_or_default().into()));
+        while running < RUNNING_MAX && open < OPEN_MAX {
+            let behind = self.units.range((from, Bound::Unbounded)).filter(|(place, _)| is_in(&self.names, place, group));
+            let whole = behind.filter_map(|(place, unit)| unit.is_whole().map(|seen| (place, seen)));
+            let places = batch(whole, |place| self.again_at(place).is_some());
+            from = Bound::Excluded(places.last()?.clone());
+            let sent = match self.still_so(places).await {
+                Ok(still) if still.is_empty() => continue,
+                Ok(still) => self.send(peers, &still).await,
+                Err(e) => Err(e),
+            };
+            if let Err(e) = sent {
+                self.again_soon();
+                return Some(e.message);
+            }
             running += 1;
             open += peers.len();
-            if let Err(e) = self.send(peers, &batch).await {
-                let places: Vec<Place> = batch.into_iter().map(|(place, _)| place).collect();
-                self.wait(&places, &e.message);
-                return self.again_soon();
-            }
         }
-        let places: Vec<Place> = left.into_iter().map(|(place, _)| place).collect();
-        self.wait(&places, "others from this folder go first");
+        None
     }
 
     /// Of these, what is still as it was when it was found whole, and was not sent before as it is.
-    async fn still_so(&mut self, places: Vec<Place>) -> Vec<(Place, Seen)> {
+    async fn still_so(&mut self, places: Vec<Place>) -> Result<Vec<(Place, Seen)>, ErrorBody> {
         let now = Instant::now();
         let old = |place: &&Place| self.units.get(place).and_then(|unit| unit.whole.as_ref()).is_some_and(|(_, at)| now >= *at + FRESH);
         let stale: Vec<_> = places.iter().filter(old).map(|place| (place.clone(), None)).collect();
@@ -146,13 +158,16 @@ impl Desk {
                     unit.whole = None;
                     unit.stands(DropState::Settling, None);
                     unit.settle.touch(now, std::path::Path::new(""), Sign::Uncertain);
+                    self.dirty.insert(looked.place);
                 }
             }
         }
+        let seen = |place: Place| Some((self.units.get(&place)?.is_whole()?.clone(), place));
+        let still: Vec<(Place, Seen)> = places.into_iter().filter_map(seen).map(|(seen, place)| (place, seen)).collect();
+        let before = self.sent_before(&still).await?;
         let mut left = Vec::new();
-        for place in places {
-            let Some(seen) = self.units.get(&place).and_then(|unit| unit.whole.as_ref()).map(|(seen, _)| seen.clone()) else { continue };
-            match self.was_sent(&place, &seen) {
+        for ((place, seen), before) in still.into_iter().zip(before) {
+            match before {
                 None => left.push((place, seen)),
                 Some(row) => {
                     self.units.remove(&place);
@@ -165,30 +180,18 @@ impl Desk {
                 }
             }
         }
-        left
+        Ok(left)
     }
 
-    fn was_sent(&self, place: &Place, seen: &Seen) -> Option<DropRow> {
-        let root = self.roots.get(place.0)?;
-        self.engine.store().now(|c| store::drops::sent_from(c, root, &place.1, &seen.print)).unwrap_or_default()
-    }
-
-    /// The next that go together, taken from the end: one that goes again, one that is large, or many that are small.
-    fn batch(&self, left: &mut Vec<(Place, Seen)>) -> Vec<(Place, Seen)> {
-        let alone = |place: &Place, seen: &Seen| seen.files != 1 || seen.bytes > SMALL || self.again_at(place).is_some();
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while let Some((place, seen)) = left.last() {
-            let alone = alone(place, seen);
-            bytes += seen.bytes;
-            if !batch.is_empty() && (alone || bytes > BYTES_TOGETHER || batch.len() >= FILES_TOGETHER) {
-                break;
-            }
-            batch.extend(left.pop());
-            if alone {
-                break;
-            }
-        }
-        batch
+    /// What is known of each of these from when it was sent as it is.
+    async fn sent_before(&self, still: &[(Place, Seen)]) -> Result<Vec<Option<DropRow>>, ErrorBody> {
+        let asked: Vec<_> =
+            still.iter().map(|(place, seen)| (self.roots.get(place.0).cloned().unwrap_or_default(), place.1.clone(), seen.print)).collect();
+        let known = self
+            .engine
+            .store()
+            .read(move |c| asked.iter().map(|(root, place, print)| store::drops::sent_from(c, root, place, print)).collect());
+        Ok(known.await?)
     }
 
     /// Records the transfers and what they carry, and lets them run.
@@ -247,6 +250,29 @@ impl Desk {
     }
 }
 
+/// Whether a place lies in this folder.
+fn is_in(names: &Names, place: &Place, (root, folder): &Group) -> bool {
+    place.0 == *root && folder_of(names, &place.1) == folder.as_deref()
+}
+
+/// The first of these that go together: one that goes again, one that is large, or many that are small. The others are
+/// not even asked for.
+fn batch<'a>(whole: impl Iterator<Item = (&'a Place, &'a Seen)>, goes_again: impl Fn(&Place) -> bool) -> Vec<Place> {
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for (place, seen) in whole {
+        let alone = seen.files != 1 || seen.bytes > SMALL || goes_again(place);
+        bytes += seen.bytes;
+        if !batch.is_empty() && (alone || bytes > BYTES_TOGETHER) {
+            break;
+        }
+        batch.push(place.clone());
+        if alone || batch.len() >= FILES_TOGETHER {
+            break;
+        }
+    }
+    batch
+}
+
 /// The transfer of something that was dropped: no link on the way to it is followed, and what is gone by the time it is
 /// walked is left out.
 fn dropped(mut record: Record) -> Record {
@@ -257,4 +283,43 @@ fn dropped(mut record: Record) -> Record {
 /// The drop folder without links in its own path, as the walk follows none.
 fn real(root: &std::path::Path) -> std::path::PathBuf {
     root.canonicalize().unwrap_or_else(|_| root.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, path::PathBuf};
+
+    use super::*;
+    use crate::files::dropped::Kind;
+
+    fn seen(files: u64, bytes: u64) -> Seen {
+        Seen { kind: Kind::File, print: [0; 16], ino: 1, bytes, files, unfinished: None, changed_ms: 0, readable: true }
+    }
+
+    /// How many go together, and how many were asked for.
+    fn together(given: &[Seen], again: &str) -> (usize, usize) {
+        let asked = Cell::new(0);
+        let given: Vec<(Place, &Seen)> = (0_u64..).zip(given).map(|(no, seen)| ((0, PathBuf::from(format!("bob/{no}"))), seen)).collect();
+        let each = given.iter().map(|(place, seen)| (place, *seen)).inspect(|_| asked.set(asked.get() + 1));
+        (batch(each, |place| place.1 == *again).len(), asked.get())
+    }
+
+    #[test]
+    fn of_very_many_only_those_are_asked_for_that_go() {
+        assert_eq!(together(&vec![seen(1, 10); 100_000], ""), (FILES_TOGETHER, FILES_TOGETHER));
+        assert_eq!(together(&vec![seen(1, SMALL + 1); 1_000], ""), (1, 1));
+        assert_eq!(together(&vec![seen(1, SMALL); 1_000], ""), (16, 17));
+        assert_eq!(together(&[], ""), (0, 0));
+    }
+
+    #[test]
+    fn what_is_large_or_a_folder_or_goes_again_goes_alone() {
+        let small = seen(1, 10);
+        for given in [seen(1, SMALL + 1), seen(2, 20), seen(0, 0)] {
+            assert_eq!(together(&[given.clone(), small.clone()], "").0, 1);
+            assert_eq!(together(&[small.clone(), small.clone(), given, small.clone()], "").0, 2);
+        }
+        assert_eq!(together(&vec![small.clone(); 5], "bob/0").0, 1);
+        assert_eq!(together(&vec![small; 5], "bob/3").0, 3);
+    }
 }

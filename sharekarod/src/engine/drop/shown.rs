@@ -1,11 +1,14 @@
 //! What people see: where everything stands and why, and the list of what waits, in the folder itself.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::Path};
 
 use sharekaro_proto::{
     ErrorBody,
     control::drop::{DropItem, DropState},
-    nouns::{text::lossless, transfer::TransferState},
+    nouns::{
+        text::{Shown, lossless},
+        transfer::TransferState,
+    },
 };
 
 use super::{desk::Desk, table::Place};
@@ -54,24 +57,8 @@ impl Desk {
 
     /// Writes `Waiting.txt` where something waits, and removes it where nothing does.
     async fn list_what_waits(&mut self) {
-        let views = self.engine.look(|state| state.drops.views());
         let roots = self.roots.clone();
-        let lists: Vec<Vec<String>> = roots
-            .iter()
-            .map(|root| {
-                let top = format!("{}/", lossless(root.as_os_str().as_encoded_bytes()));
-                let waiting = views.iter().filter(|item| item.state == DropState::Waiting);
-                let below = waiting.filter_map(|item| Some((item.path.strip_prefix(&top)?, item.reason.as_deref().unwrap_or_default())));
-                let mut lines: Vec<String> =
-                    below.map(|(path, why)| format!("{}: {why}", sharekaro_proto::nouns::text::Shown(path))).collect();
-                if lines.len() > LINES_MAX {
-                    let more = lines.len() - LINES_MAX;
-                    lines.truncate(LINES_MAX);
-                    lines.push(format!("and {more} more: `sharectl drop status` lists all"));
-                }
-                lines
-            })
-            .collect();
+        let lists: Vec<Vec<String>> = self.engine.look(|state| roots.iter().map(|root| lines_for(root, state.drops.waiting())).collect());
         if lists == self.listed {
             return;
         }
@@ -145,6 +132,18 @@ impl Desk {
             _ => None,
         }
     }
+}
+
+/// What `Waiting.txt` says of a drop folder.
+fn lines_for<'a>(root: &Path, waiting: impl Iterator<Item = &'a DropItem>) -> Vec<String> {
+    let top = format!("{}/", lossless(root.as_os_str().as_encoded_bytes()));
+    let mut below = waiting.filter_map(|item| Some((item.path.strip_prefix(&top)?, item.reason.as_deref().unwrap_or_default())));
+    let mut lines: Vec<String> = below.by_ref().take(LINES_MAX).map(|(path, why)| format!("{}: {why}", Shown(path))).collect();
+    let more = below.count();
+    if more > 0 {
+        lines.push(format!("and {more} more: `sharectl drop status` lists all"));
+    }
+    lines
 }
 
 fn sentence(error: &ErrorBody) -> String {

@@ -47,6 +47,11 @@ impl DropTable {
         self.items.values().cloned().collect()
     }
 
+    /// Those of them that wait.
+    pub fn waiting(&self) -> impl Iterator<Item = &DropItem> {
+        self.items.values().filter(|item| item.state == DropState::Waiting)
+    }
+
     /// What changed since the last call.
     pub fn drain(&mut self) -> Vec<Fact> {
         let mut facts = std::mem::take(&mut self.gone);
