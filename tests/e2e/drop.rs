@@ -144,6 +144,32 @@ fn what_fails_lies_in_failed_with_a_reason_and_goes_when_it_is_tried_again() -> 
 }
 
 #[test]
+fn what_could_not_be_filed_away_has_no_reason_any_more_once_it_is() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        let sent = bobs.with_file_name("Sent");
+        symlink(alice.home(), &sent)?;
+        fs::write(bobs.join("note"), "x")?;
+        bob.received("note")?;
+        let refused = until("why it stays is said", 15, || {
+            let found =
+                items(alice)?.into_iter().find(|it| it["reason"].as_str().is_some_and(|why| why.contains("cannot be moved to Sent")));
+            Ok(found)
+        })?;
+        ensure!(bobs.join("note").is_file() && refused["state"] == "waiting", "{refused}");
+
+        fs::remove_file(&sent)?;
+        alice.ctl("drop retry").ok()?;
+
+        in_sent(alice, &["bob/note"])?;
+        let item = item_is(alice, "note", "sent")?;
+        ensure!(item["reason"].is_null(), "{item}");
+        Ok(())
+    })
+}
+
+#[test]
 fn links_are_never_followed_and_what_others_may_write_to_is_refused() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
         pair(alice, bob)?;

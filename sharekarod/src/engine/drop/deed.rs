@@ -119,7 +119,7 @@ fn fail(dir: &DropDir, row: &DropRow, is_there: bool, reason: &str) -> Done {
             None => return Done::Gone,
         },
     };
-    if let Err(e) = dir.write_reason(&filed, &format!("{reason}\n\nsharectl drop retry tries it again.\n")) {
+    if let Err(e) = dir.write_reason(&filed, reason) {
         tracing::warn!("cannot write why something failed: {e}");
     }
     Done::Filed(filed)

@@ -109,6 +109,8 @@ pub(super) struct Desk {
     pub(super) carried: HashMap<TransferId, Vec<i64>>,
     /// How each of these transfers stood when we looked last.
     pub(super) standing: HashMap<TransferId, (TransferState, Option<String>)>,
+    /// Why the disk does not let us do what a row needs, as long as it does not.
+    pub(super) refused: HashMap<i64, String>,
     /// Rows to look at in this turn.
     pub(super) check: BTreeSet<i64>,
     /// Places that are shown otherwise from now on.
@@ -179,6 +181,7 @@ impl Desk {
             at: HashMap::new(),
             carried: HashMap::new(),
             standing: HashMap::new(),
+            refused: HashMap::new(),
             check: BTreeSet::new(),
             dirty: BTreeSet::new(),
             kept: Wanted::default(),

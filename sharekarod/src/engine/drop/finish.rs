@@ -127,6 +127,9 @@ impl Desk {
         for (id, done) in done {
             let Some(row) = self.rows.get_mut(&id) else { continue };
             let was_failed = row.stage == Stage::Failed;
+            if !matches!(done, Done::Refused(_)) {
+                self.refused.remove(&id);
+            }
             match done {
                 Done::Nothing => continue,
                 Done::Lacked => {
@@ -138,7 +141,7 @@ impl Desk {
                     continue;
                 }
                 Done::Refused(why) => {
-                    row.reason = Some(why);
+                    self.refused.insert(id, why);
                     self.again_soon();
                     continue;
                 }

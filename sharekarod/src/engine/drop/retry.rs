@@ -40,6 +40,8 @@ impl Desk {
             // one that ended meanwhile is looked at anyway
             let _ = self.engine.retry(transfer).await;
         }
+        // what the disk refused may be possible now
+        self.check.extend(rows.iter().map(|row| row.id));
         self.dispatch = true;
         Ok(Drops { items })
     }

@@ -25,6 +25,7 @@ impl Desk {
     /// This is over.
     pub(super) fn drop_row(&mut self, id: i64) -> Option<DropRow> {
         let row = self.rows.remove(&id)?;
+        self.refused.remove(&id);
         for transfer in row.receivers.iter().filter_map(|it| it.transfer) {
             if let Some(rows) = self.carried.get_mut(&transfer) {
                 rows.retain(|other| *other != id);

@@ -92,7 +92,10 @@ impl Desk {
 
     /// Why a row does not go on, and who lacks it until then.
     pub(super) fn reason_of(&self, row: &DropRow) -> Option<String> {
-        if row.stage != Stage::Sending || row.reason.is_some() {
+        if let Some(why) = self.refused.get(&row.id) {
+            return Some(why.clone());
+        }
+        if row.stage != Stage::Sending {
             return row.reason.clone();
         }
         let lacking = self.lacking(row);

@@ -4,6 +4,7 @@
 
 use std::{
     io::{self, Write},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
 };
 
@@ -26,6 +27,9 @@ pub const WAITING: &str = "Waiting.txt";
 
 /// Behind the name of what failed: the file that says why.
 const REASON: &str = ".reason.txt";
+
+/// The last line of such a file: by it we know our own again.
+const REASON_ENDS: &str = "sharectl drop retry tries it again.\n";
 
 /// The first line of `WAITING`: by it we know our own file again.
 const WAITING_BEGINS: &str = "ShareKaro keeps this list of what waits in this folder, and why. It is gone when nothing waits.";
@@ -78,7 +82,7 @@ impl DropDir {
         let (from, name) = self.above(filed)?;
         let (to, wanted) = self.above(place)?;
         let placed = move_to_free_name((&from, &name), (&to, &wanted), "the folder that it came from")?;
-        from.remove(&reason_name(&name))?;
+        remove_reason(&from, &name)?;
         self.tidy(filed);
         Ok(place.with_file_name(placed.as_os_str()))
     }
@@ -88,20 +92,22 @@ impl DropDir {
         self.above(filed).is_ok_and(|(dir, name)| matches!(dir.find(&name), Ok(Some(_))))
     }
 
-    /// Writes beside what failed why it did.
+    /// Writes beside what failed why it did, and what to do. Somebody else's file of that name is left alone: ours gets a
+    /// number then.
     ///
     /// # Errors
     /// It cannot be written.
     pub fn write_reason(&self, filed: &Path, reason: &str) -> Result<(), FilingError> {
         let (dir, name) = self.above(filed)?;
-        write_whole(&dir, &reason_name(&name), reason)?;
-        Ok(())
+        remove_reason(&dir, &name)?;
+        let fresh = write_fresh(&dir, &format!("{reason}\n\n{REASON_ENDS}"))?;
+        move_to_free_name((&dir, &fresh), (&dir, &reason_name(&name)), "its own folder").map(drop)
     }
 
     /// Removes the reason beside something that is no longer there, and the folders that are empty with it.
     pub fn forget_reason(&self, filed: &Path) {
         if let Ok((dir, name)) = self.above(filed)
-            && let Err(e) = dir.remove(&reason_name(&name))
+            && let Err(e) = remove_reason(&dir, &name)
         {
             tracing::debug!("a reason stays: {e}");
         }
@@ -179,16 +185,42 @@ fn reason_name(name: &FileName) -> FileName {
     FileName::parse(&[stem, REASON.as_bytes()].concat()).unwrap_or_else(|_| FileName::own("reason.txt"))
 }
 
+/// Removes what we wrote beside something that failed, and nothing that somebody else calls so.
+fn remove_reason(dir: &Dir, name: &FileName) -> io::Result<()> {
+    let first = reason_name(name);
+    let others = (2..NUMBERS).map(|number| first.numbered(number));
+    for candidate in std::iter::once(first.clone()).chain(others) {
+        match is_reason(dir, &candidate) {
+            Ok(true) => return dir.remove(&candidate),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Ok(false) | Err(_) => {} // a folder, or a link, is not ours either
+        }
+    }
+    Ok(())
+}
+
+fn is_reason(dir: &Dir, name: &FileName) -> io::Result<bool> {
+    let file = dir.read(name)?;
+    let mut end = [0; REASON_ENDS.len()];
+    let at = file.metadata()?.len().checked_sub(end.len() as u64);
+    Ok(at.is_some_and(|at| file.read_exact_at(&mut end, at).is_ok()) && end == REASON_ENDS.as_bytes())
+}
+
 /// Nobody ever reads half of it, and where the disk is full, no half of it stays.
 fn write_whole(dir: &Dir, name: &FileName, text: &str) -> io::Result<()> {
+    let fresh = write_fresh(dir, text)?;
+    Ok(renameat(dir, fresh.as_bytes(), dir, name.as_bytes())?)
+}
+
+/// Writes it under a name of ours, which is returned.
+fn write_fresh(dir: &Dir, text: &str) -> io::Result<FileName> {
     let fresh = FileName::own(".sharekaro-new");
     dir.remove(&fresh)?;
     let written = dir.create(&fresh, 0o600).and_then(|mut file| file.write_all(text.as_bytes()));
     if written.is_err() {
         let _ = dir.remove(&fresh); // the first error is the one to tell
     }
-    written?;
-    Ok(renameat(dir, fresh.as_bytes(), dir, name.as_bytes())?)
+    written.map(|()| fresh)
 }
 
 #[cfg(test)]
@@ -235,6 +267,37 @@ mod tests {
             assert_eq!(fs::read_to_string(path.join(back)).unwrap(), "one");
             assert!(!path.join(FAILED).exists());
         }
+    }
+
+    #[test]
+    fn a_file_that_is_really_called_like_a_reason_is_never_ours() {
+        let (_temp, path, dir) = drop_dir();
+        let file = |name: &str| {
+            fs::write(path.join("bob").join(name), "a person's").unwrap();
+            dir.file_away(&Path::new("bob").join(name), FAILED, "bob").unwrap()
+        };
+        let names = || {
+            let mut names: Vec<_> =
+                fs::read_dir(path.join("Failed/bob")).unwrap().map(|it| it.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let theirs = file("x.reason.txt");
+        let filed = file("x");
+
+        for reason in ["because", "still"] {
+            dir.write_reason(&filed, reason).unwrap();
+            assert_eq!(names(), ["x", "x.reason (2).txt", "x.reason.txt"]);
+            assert!(fs::read_to_string(path.join("Failed/bob/x.reason (2).txt")).unwrap().starts_with(reason));
+        }
+        dir.write_reason(&theirs, "for its own reasons").unwrap();
+        dir.put_back(&filed, Path::new("bob/x")).unwrap();
+        assert_eq!(names(), ["x.reason.txt", "x.reason.txt.reason.txt"]);
+        dir.forget_reason(&filed);
+        dir.put_back(&theirs, Path::new("bob/x.reason.txt")).unwrap();
+
+        assert_eq!(fs::read_to_string(path.join("bob/x.reason.txt")).unwrap(), "a person's");
+        assert!(!path.join(FAILED).exists());
     }
 
     #[test]
