@@ -3,7 +3,10 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use sharekaro_proto::{TransferId, TransferKey};
@@ -38,7 +41,7 @@ const SEARCHES: usize = 2;
 /// What runs.
 pub struct Jobs {
     jobs: Mutex<HashMap<TransferId, Arc<Job>>>,
-    sources: Mutex<HashMap<TransferKey, Arc<tokio::sync::OnceCell<Arc<Source>>>>>,
+    sources: Mutex<HashMap<TransferKey, Arc<Opening>>>,
     /// Bounds the memory of everything that is being received.
     pub in_flight: Arc<Semaphore>,
     /// Memory for pieces.
@@ -46,6 +49,7 @@ pub struct Jobs {
     /// Bounds what is searched for old blocks at a time.
     pub searches: Semaphore,
     reserved: Arc<Mutex<Reservations>>,
+    reservations: AtomicU64,
     /// What is shared with other receivers.
     pub shares: Shares,
     /// When the limits change.
@@ -61,18 +65,32 @@ pub struct Jobs {
     pub cpu: Cpu,
 }
 
-/// The disk that each transfer writes to, and the room that it still wants there.
-type Reservations = HashMap<TransferId, (u64, Wanted)>;
+/// What a set of transfers sends, once it was opened.
+#[derive(Default)]
+pub struct Opening {
+    /// Walked, or opened again.
+    pub source: tokio::sync::OnceCell<Arc<Source>>,
+    /// Held by what walks, also where nobody waits for its end any more: two would write the same notes.
+    pub walking: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The disk that each transfer writes to, the room that it still wants there, and which reservation that is.
+type Reservations = HashMap<TransferId, (u64, Wanted, u64)>;
 
 /// Room that a transfer reserved; dropping it gives it back.
 pub struct Reserved {
     id: TransferId,
+    number: u64,
     table: Arc<Mutex<Reservations>>,
 }
 
 impl Drop for Reserved {
     fn drop(&mut self) {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
+        // What a pull left behind may end when the next one has reserved already.
+        if table.get(&self.id).is_some_and(|(_, _, number)| *number == self.number) {
+            table.remove(&self.id);
+        }
     }
 }
 
@@ -101,6 +119,7 @@ impl Jobs {
             jobs: Mutex::default(),
             sources: Mutex::default(),
             reserved: Arc::default(),
+            reservations: AtomicU64::new(0),
             in_flight: Arc::new(Semaphore::new(PIECES_IN_FLIGHT)),
             buffers: Arc::default(),
             searches: Semaphore::new(SEARCHES),
@@ -122,13 +141,14 @@ impl Jobs {
     /// Reserves for a transfer what it still wants; `None` where that and what others still want do not fit.
     pub fn reserve(&self, id: TransferId, wanted: Wanted, room: &Room) -> Option<Reserved> {
         let mut reserved = self.reserved.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = reserved.iter().filter(|(other, (disk, _))| **other != id && *disk == room.disk);
-        let all = others.fold(wanted.bytes(), |all, (_, (_, theirs))| all.saturating_add(theirs.bytes()));
+        let others = reserved.iter().filter(|(other, (disk, ..))| **other != id && *disk == room.disk);
+        let all = others.fold(wanted.bytes(), |all, (_, (_, theirs, _))| all.saturating_add(theirs.bytes()));
         if all > room.bytes {
             return None;
         }
-        reserved.insert(id, (room.disk, wanted));
-        Some(Reserved { id, table: Arc::clone(&self.reserved) })
+        let number = self.reservations.fetch_add(1, Ordering::Relaxed);
+        reserved.insert(id, (room.disk, wanted, number));
+        Some(Reserved { id, number, table: Arc::clone(&self.reserved) })
     }
 
     /// Whose turn it is to write to a disk that spins: one at a time, in the order in which they came.
@@ -155,7 +175,7 @@ impl Jobs {
     }
 
     /// What a set of transfers sends, opened when it is first needed.
-    pub fn source(&self, set: TransferKey) -> Arc<tokio::sync::OnceCell<Arc<Source>>> {
+    pub fn source(&self, set: TransferKey) -> Arc<Opening> {
         Arc::clone(self.sources.lock().unwrap_or_else(PoisonError::into_inner).entry(set).or_default())
     }
 

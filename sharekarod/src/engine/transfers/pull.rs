@@ -45,6 +45,9 @@ use crate::{
 /// Requests in flight for one transfer: enough to fill a Gbit/s line at 60 ms.
 const IN_FLIGHT: usize = 8;
 
+/// Thousandths of a request that the sender holds back on average: then it has a limit that we do not know.
+const HELD: u32 = 500;
+
 /// Progress is told so often.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -237,7 +240,7 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
     let mut queue = Queue::new(fetch.clone());
     let mut running: JoinSet<Result<Option<Pieces>, Stop>> = JoinSet::new();
     loop {
-        while running.len() < in_flight(&fetch.engine, record.id)
+        while running.len() < in_flight(fetch, record.id)
             && let Some(work) = queue.next().await?
         {
             let permit = match work {
@@ -262,10 +265,18 @@ async fn move_bytes(fetch: &Fetch, record: &Record) -> Result<(), Stop> {
 }
 
 /// How many requests of a transfer may be in flight: where one of the same sender goes first, the line is kept full for
-/// that one, and this only goes on.
-fn in_flight(engine: &Engine, id: TransferId) -> usize {
-    let goes_first = engine.look(|state| state.transfers.get(id).is_some_and(|row| state.transfers.is_passed(row)));
-    if goes_first { 1 } else { IN_FLIGHT }
+/// that one, and this only goes on. What a limit holds back takes no more of the room of all than it needs.
+fn in_flight(fetch: &Fetch, id: TransferId) -> usize {
+    let (is_passed, limit) = fetch.engine.look(|state| {
+        let row = state.transfers.get(id);
+        (row.is_some_and(|row| state.transfers.is_passed(row)), row.and_then(|row| row.record.limit()))
+    });
+    let needed = limit.map_or(IN_FLIGHT, |rate| (rate / 2) as usize / files::PIECE_BYTES + 1); // those of half a second
+    match () {
+        () if is_passed => 1,
+        () if fetch.counters.gauge.theirs().held >= HELD => needed.min(2),
+        () => needed.min(IN_FLIGHT),
+    }
 }
 
 /// Shows and tells progress; returns when nothing moves any more.

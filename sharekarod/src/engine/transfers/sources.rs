@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use sharekaro_proto::{
@@ -14,6 +17,7 @@ use sharekaro_proto::{
     },
     wire::encode_frame,
 };
+use tokio::sync::Mutex;
 
 use super::{
     crowd::{Shared, is_worth_sharing},
@@ -76,8 +80,8 @@ impl Engine {
     /// # Errors
     /// It is not there, or cannot be walked.
     pub(crate) async fn source(&self, record: &Record) -> Result<Arc<Source>, ErrorBody> {
-        let cell = self.inner.jobs.source(record.set);
-        let source = cell.get_or_try_init(|| self.open_source(record)).await?;
+        let opening = self.inner.jobs.source(record.set);
+        let source = opening.source.get_or_try_init(|| self.open_source(record, &opening.walking)).await?;
         if !record.scanned {
             self.change_transfer(record.id, Durability::Soon, |row| {
                 row.record.bytes_total = source.totals.bytes;
@@ -91,8 +95,11 @@ impl Engine {
         Ok(Arc::clone(source))
     }
 
-    async fn open_source(&self, record: &Record) -> Result<Arc<Source>, ErrorBody> {
-        self.update(|state| state.transfers.edit(record.id).map(|row| row.phase = Phase::Scanning));
+    async fn open_source(&self, record: &Record, walking: &Arc<Mutex<()>>) -> Result<Arc<Source>, ErrorBody> {
+        let alone = Arc::clone(walking).lock_owned().await;
+        let cancel = Arc::new(AtomicBool::new(false));
+        let _until_nobody_waits = Cancel(Arc::clone(&cancel));
+        self.update(|state| state.transfers.edit(record.id).filter(|row| !row.record.state.ended()).map(|row| row.phase = Phase::Scanning));
         let notes_dir = self.notes_dir(record);
         let paths: Vec<PathBuf> = record.sources.iter().map(|path| path.0.clone()).collect();
         let options = WalkOptions {
@@ -104,16 +111,17 @@ impl Engine {
         let before = self.left_out_before(record);
         let (engine, id) = (self.clone(), record.id);
         let opened = tokio::task::spawn_blocking(move || {
+            let _alone = alone;
             let found = |walked: &Walked| {
                 engine.update(|state| {
-                    if let Some(row) = state.transfers.edit(id) {
+                    if let Some(row) = state.transfers.edit(id).filter(|row| !row.record.state.ended()) {
                         (row.record.files_total, row.record.bytes_total) = (walked.files, walked.bytes);
                     }
                 });
             };
             match before {
                 Some(skipped) => open(&notes_dir, skipped),
-                None => walk(&notes_dir, &paths, &options, found),
+                None => walk(&notes_dir, &paths, &options, found, &cancel),
             }
         });
         let source = match opened.await {
@@ -145,7 +153,9 @@ impl Engine {
         if self.look(|state| state.transfers.iter().any(|row| in_use(&row.record))) {
             return;
         }
+        let walking = Arc::clone(&self.inner.jobs.source(record.set).walking);
         self.inner.jobs.end_source(record.set);
+        let _walked = walking.lock().await; // what was under way writes no more notes now
         self.let_go_of_spool(record).await;
         let notes_dir = self.notes_dir(record);
         let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir_all(notes_dir)).await;
@@ -154,6 +164,15 @@ impl Engine {
         {
             tracing::warn!("cannot remove the notes of a walk: {e}");
         }
+    }
+}
+
+/// Ends a walk when whoever waits for it is dropped.
+struct Cancel(Arc<AtomicBool>);
+
+impl Drop for Cancel {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -166,14 +185,19 @@ fn open(notes_dir: &Path, skipped: Vec<Skipped>) -> Result<Source, ErrorBody> {
     Ok(Source { tree, totals, skipped, shared: Shared::default() })
 }
 
-fn walk(notes_dir: &Path, paths: &[PathBuf], options: &WalkOptions, mut found: impl FnMut(&Walked)) -> Result<Source, ErrorBody> {
+fn walk(
+    notes_dir: &Path,
+    paths: &[PathBuf],
+    options: &WalkOptions,
+    mut found: impl FnMut(&Walked),
+    cancel: &AtomicBool,
+) -> Result<Source, ErrorBody> {
     let _ = std::fs::remove_dir_all(notes_dir); // of a walk that was cut short
     std::fs::create_dir_all(notes_dir).map_err(|e| {
         ErrorBody::new(ErrorCode::LocalFile, format!("cannot make {}: {e}", notes_dir.display())).hint("is there room in the state folder?")
     })?;
-    let never = AtomicBool::new(false);
-    let (tree, walked) =
-        SourceTree::walk(notes_dir, paths, options, Watch { progress: &mut found, cancel: &never }).map_err(|e| walk_trouble(&e))?;
+    let watch = Watch { progress: &mut found, cancel };
+    let (tree, walked) = SourceTree::walk(notes_dir, paths, options, watch).map_err(|e| walk_trouble(&e))?;
     let totals = Totals { bytes: walked.bytes, files: walked.files, entries: walked.entries };
     let skipped = walked
         .skipped
