@@ -195,7 +195,7 @@ impl Live {
                 true
             });
             if chosen {
-                (packets, bytes) = (packets + 1, bytes + u64::from(packet.length));
+                (packets, bytes) = (packets + 1, bytes + u64::from(packet.on_the_wire()));
             }
         });
         let mut told = lock(&self.told);

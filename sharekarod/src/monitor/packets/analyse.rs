@@ -154,7 +154,7 @@ impl<'o> Run<'o> {
     pub fn take(&mut self, packet: &Packet<'_>) -> Result<bool, Failure> {
         self.read += 1;
         let dissection = Dissection::of(packet);
-        if self.options.filter.as_ref().is_some_and(|filter| !filter.matches(&dissection, packet.length)) {
+        if self.options.filter.as_ref().is_some_and(|filter| !filter.matches(&dissection, packet.on_the_wire())) {
             return Ok(false);
         }
         let before = self.stats.add(self.read, packet, &dissection);

@@ -181,7 +181,7 @@ impl Row {
             destination: d.destination.to_string(),
             destination_port: d.ports.map(|ports| ports.1),
             protocol: d.last.map_or("", Protocol::name),
-            length: packet.length,
+            length: packet.on_the_wire(),
             name: d.name.and_then(|source| source.read()),
         }
     }

@@ -33,6 +33,22 @@ pub struct Packet<'b> {
     pub data: &'b [u8],
 }
 
+impl Packet<'_> {
+    /// Its length without what only the capture has: which way it went, on which channel it was.
+    #[inline]
+    pub fn on_the_wire(&self) -> u32 {
+        if self.link < ADDED[0].0 {
+            return self.length;
+        }
+        let added = ADDED.iter().find(|(link, _)| *link == self.link).map_or(0, |(_, bytes)| *bytes);
+        self.length.saturating_sub(added)
+    }
+}
+
+/// Links whose packets stand behind so many bytes that the capture added. Wireshark's lengths are without these, where it
+/// takes them for no header of their own: SunATM, MTP2, IrDA, Linux's LAPD, SITA, Bluetooth (H4, the monitor), PPP, I2C, NFC.
+const ADDED: [(u32, u32); 10] = [(123, 4), (139, 4), (144, 16), (177, 16), (196, 5), (201, 4), (204, 1), (209, 5), (245, 2), (254, 4)];
+
 /// Why a capture ends early, or never begins.
 #[derive(Debug, thiserror::Error)]
 pub enum CaptureError {

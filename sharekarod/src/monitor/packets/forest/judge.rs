@@ -128,7 +128,7 @@ impl Judge {
             *usual
         });
         let point = [
-            quarters(u64::from(packet.length)),
+            quarters(u64::from(packet.on_the_wire())),
             gap,
             rarity(of_protocol),
             if d.ports.is_some() { rarity(count(&mut *self.ports, place(port))) } else { 0 },

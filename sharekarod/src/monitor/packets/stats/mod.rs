@@ -135,7 +135,8 @@ impl Stats {
     /// Counts a packet; returns its flow as it was before.
     #[inline]
     pub(crate) fn add(&mut self, number: u64, packet: &Packet<'_>, dissection: &Dissection<'_>) -> FlowState {
-        let bytes = u64::from(packet.length);
+        let length = packet.on_the_wire();
+        let bytes = u64::from(length);
         self.total.packets += 1;
         self.total.bytes = self.total.bytes.saturating_add(bytes);
         self.earliest = self.earliest.min(packet.time);
@@ -151,7 +152,7 @@ impl Stats {
         }
         for index in protocols.indices() {
             if let Some(tally) = self.protocols.get_mut(index) {
-                tally.add(packet.length);
+                tally.add(length);
             }
         }
         before
@@ -183,7 +184,7 @@ impl Stats {
             (flow.first, flow.started) = (number, packet.time);
         }
         flow.packets += 1;
-        flow.bytes = flow.bytes.saturating_add(u64::from(packet.length));
+        flow.bytes = flow.bytes.saturating_add(u64::from(packet.on_the_wire()));
         flow.latest = packet.time;
         flow.flags |= d.tcp_flags;
         before
@@ -317,6 +318,20 @@ mod tests {
         assert_eq!(report.other.flows, Amount { packets: 10, bytes: 1_000 });
         assert_eq!(report.talkers[0].packets, 11);
         assert_eq!(report.other.talkers, Amount { packets: 11, bytes: 6_000 });
+    }
+
+    #[test]
+    fn what_the_capture_put_before_a_packet_is_no_part_of_it() {
+        let ppp = [&[1, 0xff, 3, 0, 0x21][..], &raw(1, 2)].concat();
+        let length = u32::try_from(ppp.len()).unwrap();
+        let mut stats = Stats::default();
+
+        for link in [204, 50] {
+            let packet = Packet { time: 0, link, big_endian: false, length, data: &ppp };
+            stats.add(1, &packet, &Dissection::of(&packet));
+        }
+
+        assert_eq!(stats.report(1).bytes, u64::from(2 * length - 1));
     }
 
     /// A segment of TCP between two hosts, at ports that announce nothing.
