@@ -53,6 +53,8 @@ pub(super) fn by_type<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> 
         0x8863 => leaf(d, P::Pppoed, kind),
         0x8809 => slow(d, kind, rest),
         0x8864 => pppoe(d, rest),
+        0x8808 => rest.u16(0).and_then(|_| leaf(d, P::Macc, kind)),
+        0x22f3 => trill(d, rest),
         0x88e5 => macsec(d, kind, rest),
         0x892f => redundant(d, rest),
         0x6558 => Some((Layer::Ethernet, rest)),
@@ -128,11 +130,25 @@ fn arp<'p>(d: &mut Dissection<'p>, kind: u16, rest: Span<'p>) -> Next<'p> {
     None
 }
 
-/// A tag of so many bytes, then a type or a length.
+/// A tag of so many bytes, then a type or a length. One whose type is cut off is one.
 fn tag<'p>(d: &mut Dissection<'p>, protocol: Protocol, bytes: usize, rest: Span<'p>) -> Next<'p> {
-    let (kind, rest) = (rest.u16(bytes)?, rest.skip(bytes + 2)?);
+    let content = rest.skip(bytes)?;
     d.found(protocol);
-    typed(d, kind, rest)
+    typed(d, content.u16(0)?, content.skip(2)?)
+}
+
+/// RFC 6325: two bytes of which five bits tell how many words of options follow, from where and to where, then a frame.
+fn trill<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
+    let options = usize::from(rest.u16(0)? >> 6 & 0x1f) * 4;
+    d.found(Protocol::Trill);
+    Some((Layer::Ethernet, rest.skip(6 + options)?))
+}
+
+/// IEEE 802.1D: what tells of a change alone is four bytes; anything else names the root and the bridge.
+fn spanning_tree<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
+    const CHANGE: u8 = 0x80;
+    const NAMED: usize = 27;
+    if rest.u8(3)? == CHANGE || rest.bytes.len() >= NAMED { leaf(d, Protocol::Stp, 0) } else { d.broken() }
 }
 
 /// IEEE 802.1ah: a service tag, then a whole frame.
@@ -182,26 +198,36 @@ pub(super) fn mpls<'p>(d: &mut Dissection<'p>, mut rest: Span<'p>) -> Next<'p> {
     }
     match rest.u8(0)? >> 4 {
         4 | 6 => Some((Layer::IpByVersion, rest)),
+        0 => pseudowire(d, rest),
         1 => {
             d.found(Protocol::Pwach);
             None
         }
-        _ => pseudowire(d, rest),
+        // What it is nobody says, and Wireshark does not guess.
+        _ => None,
     }
 }
 
-/// Ethernet over MPLS, with a control word where its first bits are zero; anything else is not ours to guess.
+/// Ethernet over MPLS: with a control word, or a frame whose first address begins with zeros too.
 fn pseudowire<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
-    let word = rest.u8(0)? >> 4 == 0;
-    let frame = if word { rest.skip(4)? } else { rest };
-    let kind = frame.u16(12)?;
-    let plausible =
-        matches!(kind, 0x0800 | 0x86dd | 0x0806 | 0x8100 | 0x88a8 | 0x8847 | 0x8864 | 0x88cc) || usize::from(kind) <= frame.wire;
-    if !plausible {
-        return None;
+    if is_frame(rest) && !rest.skip(4).is_some_and(is_frame) {
+        d.found(Protocol::Pweth);
+        return Some((Layer::Ethernet, rest));
     }
-    d.found(if word { Protocol::Pwethcw } else { Protocol::Pweth });
+    let frame = rest.skip(4)?;
+    d.found(Protocol::Pwethcw);
     Some((Layer::Ethernet, frame))
+}
+
+/// Two addresses that makers gave, and a type that is known. Wireshark looks the makers up; a bit tells of those that
+/// nobody gave, or that mean several.
+fn is_frame(rest: Span<'_>) -> bool {
+    const NOT_GIVEN: u8 = 0x03;
+    let given = |at| rest.u8(at).is_some_and(|first| first & NOT_GIVEN == 0);
+    let kind = rest
+        .u16(12)
+        .is_some_and(|kind| matches!(kind, 0x0800 | 0x86dd | 0x0806 | 0x8100 | 0x88a8 | 0x8847 | 0x8863 | 0x8864) || known(kind).is_some());
+    given(0) && given(6) && kind
 }
 
 /// A network service header (RFC 8300) with its length in words and the kind of what follows.
@@ -242,7 +268,7 @@ pub(super) fn llc<'p>(d: &mut Dissection<'p>, span: Span<'p>) -> Next<'p> {
     match to {
         0xaa if from & 0xfe == 0xaa => snap(d, rest),
         0x06 => Some((Layer::EtherType(0x0800), rest)),
-        0x42 => leaf(d, Protocol::Stp, 0),
+        0x42 => spanning_tree(d, rest),
         0x10 | 0xe0 => leaf(d, Protocol::Ipx, 0),
         0xf0 => leaf(d, Protocol::Netbios, 0),
         0x14 | 0x20 | 0x34 | 0x54 | 0xfe if rest.u8(0)? == 0x83 => leaf(d, Protocol::Isis, 0),
@@ -263,7 +289,7 @@ pub(super) fn snap<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
         ([0, 0, 0x0c], 0x2003) => leaf(d, Protocol::Vtp, 0),
         ([0, 0, 0x0c], 0x2004) => leaf(d, Protocol::Dtp, 0),
         ([0, 0, 0x0c], 0x0111) => leaf(d, Protocol::Udld, 0),
-        ([0, 0, 0x0c], 0x010b) | ([0, 0x80, 0xc2], 0x000e) => leaf(d, Protocol::Stp, 0),
+        ([0, 0, 0x0c], 0x010b) | ([0, 0x80, 0xc2], 0x000e) => spanning_tree(d, rest),
         ([8, 0, 7], 0x809b) => leaf(d, Protocol::Ddp, 0),
         _ => None,
     }

@@ -78,8 +78,45 @@ fn tags_labels_and_sessions_are_passed() {
     assert_eq!(names(1, &protected(&[0, 0, 0, 0, 0, 1])), "eth ip macsec udp");
     assert_eq!(names(1, &protected(&[0x20, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 1, 0, 1])), "eth ip macsec udp");
     assert_eq!(names(1, &protected(&[0x0c, 0, 0, 0, 0, 1])), "eth macsec");
+    let routed = |options: u8, words: &[u8]| {
+        [&[0x20 | options >> 2, options << 6 | 0x3f, 0, 1, 0, 2][..], words, &ethernet(0x0800, &inner)].concat()
+    };
+    assert_eq!(names(1, &ethernet(0x22f3, &routed(0, &[]))), "eth ip trill udp");
+    assert_eq!(names(1, &ethernet(0x22f3, &routed(5, &[0; 20]))), "eth ip trill udp");
+    assert_eq!(names(1, &ethernet(0x8808, &[0, 1, 0, 10])), "eth macc");
     let session = [&[0x11, 0, 0, 1, 0, 32, 0, 0x21][..], &inner].concat();
     assert_eq!(names(1, &ethernet(0x8864, &session)), "eth ip ppp pppoes udp");
+}
+
+/// Whether a control word stands before the frame is not said: the frame's addresses and its type tell.
+#[test]
+fn a_frame_behind_labels_is_found_with_and_without_a_control_word() {
+    let inner = ipv4(17, &udp((40_000, 40_001), b"x"));
+    let given = [&[0, 0x1b, 0x21, 1, 2, 3, 0, 0x11, 0x22, 1, 2, 3, 8, 0][..], &inner].concat();
+    let labelled = |content: &[&[u8]]| names(1, &ethernet(0x8847, &[&[0, 1, 1, 64][..], &content.concat()].concat()));
+
+    assert_eq!(labelled(&[&given]), "eth ip mpls pweth udp");
+    assert_eq!(labelled(&[&[0; 4], &given]), "eth ip mpls pwethcw udp");
+    assert_eq!(labelled(&[&[0, 0, 3, 9], &ethernet(0x0800, &inner)]), "eth ip mpls pwethcw udp");
+    assert_eq!(labelled(&[&[0x10, 0, 0, 0x21], &inner]), "eth mpls pwach");
+    assert_eq!(labelled(&[&[0x3c], &given[1..]]), "eth mpls");
+}
+
+#[test]
+fn parts_of_larger_frames_and_empty_ones_hold_nothing() {
+    let content = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 0][..], &ipv4(17, &udp((40_000, 40_001), b"x"))].concat();
+    let frame = |control: u8, flags: u8, content: &[u8]| {
+        let quality: &[u8] = if control & 0x80 == 0 { &[] } else { &[0, 0] };
+        names(105, &[&[control, flags, 0, 0, 2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 2, 0, 0, 0, 0, 3, 0x10, 0][..], quality, content].concat())
+    };
+
+    assert_eq!(frame(0x08, 1, &content), "ip llc udp wlan");
+    assert_eq!(frame(0x88, 1, &content), "ip llc udp wlan");
+    for (control, flags, content) in [(0x08, 1, &[][..]), (0x88, 1, &[]), (0x08, 5, &content), (0x88, 5, &content), (0x40, 4, &content)] {
+        assert_eq!(frame(control, flags, content), "wlan", "{control:#x} {flags}");
+    }
+    assert_eq!(frame(0x40, 0, &content), "wlan wlan.mgt");
+    assert_eq!(frame(0x08, 1, &[0xaa]), "llc wlan");
 }
 
 #[test]
@@ -137,6 +174,12 @@ fn what_is_left_of_a_header_is_one_or_none() {
         (whole(0x0806, &[0, 1]), 14, 2, "arp eth", "eth"),
         (whole(0x8847, &[0, 1, 1, 64]), 14, 4, "eth mpls", "eth"),
         (whole(0x8864, &[0x11, 0, 0, 1, 0, 9]), 14, 6, "eth pppoes", "eth"),
+        (whole(0x8100, &[0, 7, 8, 0]), 14, 2, "eth vlan", "eth"),
+        (whole(0x88a8, &[0, 7, 8, 0]), 14, 2, "eth ieee8021ad", "eth"),
+        (whole(0x22f3, &[0, 0]), 14, 2, "eth trill", "eth"),
+        (whole(0x8808, &[0, 1]), 14, 2, "eth macc", "eth"),
+        (whole(38, &[0x42, 0x42, 3]), 17, 27, "eth llc stp", "eth llc"),
+        (whole(38, &[0x42, 0x42, 3, 0, 0, 0, 0x80]), 17, 4, "eth llc stp", "eth llc"),
         (whole(0x0800, &ipv4(47, &[0; 40])), 34, 4, "eth gre ip", "eth ip"),
         (whole(0x0800, &ipv4(1, &[8; 40])), 34, 6, "eth icmp ip", "eth ip"),
         (whole(0x0800, &ipv4(132, &[0; 40])), 34, 12, "eth ip sctp", "eth ip"),

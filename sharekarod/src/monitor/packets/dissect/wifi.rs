@@ -52,16 +52,19 @@ fn inside<'p>(d: &mut Dissection<'p>, span: Span<'p>, padded: bool) -> Next<'p> 
     const DATA: u8 = 2;
     const EMPTY: u8 = 4;
     const PROTECTED: u8 = 0x40;
+    const MORE_FRAGMENTS: u8 = 0x04;
     d.found(Protocol::Wlan);
     let (control, flags) = (span.u8(0)?, span.u8(1)?);
     if let (Some(receiver), Some(sender)) = (span.array(4), span.array(10)) {
         (d.destination, d.source) = (Address::mac(receiver), Address::mac(sender));
     }
     let (kind, subtype) = (control >> 2 & 3, control >> 4);
-    if kind == MANAGEMENT && flags & PROTECTED == 0 && span.wire > 24 {
+    // The first parts of something larger are no content, and neither is what is encrypted.
+    let readable = flags & (PROTECTED | MORE_FRAGMENTS) == 0;
+    if kind == MANAGEMENT && readable && span.wire > 24 {
         d.found(Protocol::WlanMgt);
     }
-    if kind != DATA || subtype & EMPTY != 0 || flags & PROTECTED != 0 {
+    if kind != DATA || subtype & EMPTY != 0 || !readable {
         return None;
     }
     let header = data_header(subtype, flags);
@@ -72,7 +75,7 @@ fn inside<'p>(d: &mut Dissection<'p>, span: Span<'p>, padded: bool) -> Next<'p> 
         d.found(Protocol::WlanAggregate);
         return None;
     }
-    Some((Layer::Llc, rest))
+    (!rest.bytes.is_empty()).then_some((Layer::Llc, rest))
 }
 
 /// Bytes before the content: a fourth address between access points, two of quality of service, four of throughput.
