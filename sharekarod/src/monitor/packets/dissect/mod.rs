@@ -4,6 +4,7 @@
 //! off ends the walk; every walk ends after `LAYERS_MAX` headers, however cleverly they are nested.
 
 pub mod address;
+mod content;
 mod ethernet;
 mod ip;
 mod link;

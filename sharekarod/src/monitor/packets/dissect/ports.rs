@@ -1,9 +1,9 @@
-//! Which content a port announces, and which content tells itself.
+//! Which content a port announces.
 //!
-//! The ports are those at which Wireshark expects a protocol; the lower of the two is asked first, as there. Content on
-//! other ports is recognised only where its first bytes leave no doubt.
+//! The ports are those at which Wireshark expects a protocol; the lower of the two is asked first, as there. Whether the
+//! content can be that, and what tells itself on other ports, is told in `content`.
 
-use super::{protocol::Protocol, protocol::Protocol as P, span::Span};
+use super::{content, protocol::Protocol, protocol::Protocol as P, span::Span};
 
 /// First port, last port, what is spoken there.
 type Row = (u16, u16, P);
@@ -58,7 +58,7 @@ const UDP: &[Row] = &[
     (2123, 2123, P::Gtp),
     (2152, 2152, P::Gtp),
     (2221, 2221, P::Dtls),
-    (2222, 2222, P::Cipio),
+    (2222, 2222, P::Enip),
     (2268, 2268, P::Amt),
     (2427, 2427, P::Mgcp),
     (2727, 2727, P::Mgcp),
@@ -269,9 +269,6 @@ const TCP: &[Row] = &[
     (57000, 57000, P::Irc),
 ];
 
-/// A message has at least a number and flags (RFC 1035); Wireshark takes what is cut off behind them.
-const DNS_BYTES_MIN: usize = 4;
-
 /// One bit a port: most ports announce nothing, which is known then without a search.
 struct Known([u64; 1024]);
 
@@ -306,112 +303,16 @@ impl Known {
 
 /// What a segment of TCP between these ports holds.
 #[inline]
-pub(super) fn tcp((source, destination): (u16, u16), content: Span<'_>) -> Option<Protocol> {
-    let known = |port| {
-        TCP_KNOWN.find(TCP, port).filter(|protocol| match protocol {
-            P::Tls => !is_text(content),
-            // What follows a request or a reply is known by its stream.
-            P::Http => is_text(content),
-            _ => true,
-        })
-    };
-    known(source.min(destination)).or_else(|| known(source.max(destination))).or_else(|| told_by_segment(content))
+pub(super) fn tcp((source, destination): (u16, u16), span: Span<'_>) -> Option<Protocol> {
+    let known = |port| TCP_KNOWN.find(TCP, port).and_then(|protocol| content::of_segment(protocol, span));
+    known(source.min(destination)).or_else(|| known(source.max(destination))).or_else(|| content::told_by_segment(span))
 }
 
 /// What a datagram between these ports holds. A protocol that rejects the content leaves it to the other port.
 #[inline]
-pub(super) fn udp((source, destination): (u16, u16), content: Span<'_>) -> Option<Protocol> {
-    let known = |port| UDP_KNOWN.find(UDP, port).filter(|protocol| accepts(*protocol, content));
-    known(source.min(destination)).or_else(|| known(source.max(destination))).or_else(|| told_by_datagram(content))
-}
-
-/// Whether content can be what its port announces, for the tunnels, as a wrong guess would invent packets in it.
-fn accepts(protocol: Protocol, content: Span<'_>) -> bool {
-    let first = content.u8(0);
-    match protocol {
-        P::Dns => content.bytes.len() >= DNS_BYTES_MIN,
-        P::Ayiya => first.is_some_and(|byte| byte >> 4 <= 8),
-        P::Stun => is_stun(content) || is_relayed(content),
-        P::Ssdp => is_text(content),
-        P::Wg => is_wireguard(content),
-        _ => true,
-    }
-}
-
-/// TLS hardly ever begins with four printable characters, nor does anything else that is no text.
-fn is_text(content: Span<'_>) -> bool {
-    content.bytes.len() > 4 && content.bytes.iter().take(4).all(|byte| matches!(byte, b' '..=b'~'))
-}
-
-/// TLS: a record's type, a version from SSL 3.0 to TLS 1.3, a length that may be. HTTP: a request or a status line.
-fn told_by_segment(content: Span<'_>) -> Option<Protocol> {
-    const RECORD_BYTES_MAX: u16 = 16_384 + 2_048;
-    const STARTS: [&[u8]; 8] = [b"HTTP/1.", b"GET /", b"POST /", b"HEAD /", b"PUT /", b"DELETE /", b"OPTIONS ", b"CONNECT "];
-    match content.array::<5>(0)? {
-        [20..=23, 3, 0..=4, a, b] if (1..=RECORD_BYTES_MAX).contains(&u16::from_be_bytes([a, b])) => Some(P::Tls),
-        [b'C' | b'D' | b'G' | b'H' | b'O' | b'P', ..] if STARTS.iter().any(|start| content.bytes.starts_with(start)) => Some(P::Http),
-        _ => None,
-    }
-}
-
-fn told_by_datagram(content: Span<'_>) -> Option<Protocol> {
-    if is_quic(content) {
-        return Some(P::Quic);
-    }
-    if is_stun(content) {
-        return Some(P::Stun);
-    }
-    if is_dtls(content) {
-        return Some(P::Dtls);
-    }
-    if is_wake_on_lan(content) {
-        return Some(P::Wol);
-    }
-    if [b"d1:ad2:id20:", b"d1:rd2:id20:"].iter().any(|start| content.bytes.starts_with(*start)) {
-        return Some(P::BtDht);
-    }
-    is_wireguard(content).then_some(P::Wg)
-}
-
-/// A long header of a version that is in use (RFC 9000, RFC 9369); short ones look like noise on purpose.
-fn is_quic(content: Span<'_>) -> bool {
-    const LONG: u8 = 0xc0;
-    let version = content.u32(1).unwrap_or(0);
-    let known = matches!(version, 1 | 0x6b33_43cf | 0xff00_001b..=0xff00_0022);
-    content.u8(0).is_some_and(|first| first & LONG == LONG) && known && content.u8(5).is_some_and(|length| length <= 20)
-}
-
-/// RFC 8489: two zero bits, a length in words, the cookie.
-fn is_stun(content: Span<'_>) -> bool {
-    const COOKIE: u32 = 0x2112_a442;
-    content.u32(4) == Some(COOKIE) && content.u8(0).is_some_and(|first| first < 0x40) && content.wire >= 20
-}
-
-/// RFC 8656: data in a numbered channel of a relay, with its length.
-fn is_relayed(content: Span<'_>) -> bool {
-    let fits = content.u16(2).is_some_and(|length| usize::from(length) + 4 <= content.wire);
-    content.u16(0).is_some_and(|channel| (0x4000..0x5000).contains(&channel)) && fits
-}
-
-/// A record of DTLS 1.0 or 1.2 within the datagram.
-fn is_dtls(content: Span<'_>) -> bool {
-    let fits = content.u16(11).is_some_and(|length| usize::from(length) + 13 <= content.wire);
-    matches!(content.array::<3>(0), Some([20..=23, 0xfe, 0xfd | 0xff])) && fits
-}
-
-/// Six bytes of ones, and sixteen times an address.
-fn is_wake_on_lan(content: Span<'_>) -> bool {
-    let Some((ones, addresses)) = content.bytes.get(..102).and_then(|bytes| bytes.split_at_checked(6)) else { return false };
-    ones.iter().all(|byte| *byte == 0xff) && addresses.chunks_exact(6).all(|address| Some(address) == addresses.get(..6))
-}
-
-/// WireGuard's messages have three zero bytes after their type; the first three have a size each.
-fn is_wireguard(content: Span<'_>) -> bool {
-    match (content.u32(0), content.wire) {
-        (Some(0x0100_0000), 148) | (Some(0x0200_0000), 92) | (Some(0x0300_0000), 64) => true,
-        (Some(0x0400_0000), size) => size >= 32,
-        _ => false,
-    }
+pub(super) fn udp((source, destination): (u16, u16), span: Span<'_>) -> Option<Protocol> {
+    let known = |port| UDP_KNOWN.find(UDP, port).and_then(|protocol| content::of_datagram(protocol, span));
+    known(source.min(destination)).or_else(|| known(source.max(destination))).or_else(|| content::told_by_datagram(span))
 }
 
 #[cfg(test)]

@@ -57,6 +57,13 @@ fn what_is_in_a_tunnel_is_found() {
         (103, [&[0x21, 0, 0, 0, 0, 0, 0, 0][..], &inner].concat(), "eth ip pim udp"),
         (103, [&[0x21, 0, 0, 0, 0x40, 0, 0, 0][..], &inner].concat(), "eth ip pim"),
         (17, udp((9, 3386), &[0x0e, 1, 0, 0, 0, 5]), "eth gtpprime ip udp"),
+        (17, udp((9, 2123), &[0x0e, 1, 0, 0, 0, 5]), "eth gtpprime ip udp"),
+        (17, udp((9, 3386), &[0x30, 1, 0, 0, 0, 0, 0, 5]), "eth gtp ip udp"),
+        (17, udp((9, 2123), &[0x48, 1, 0, 8, 0, 0, 0, 1, 0, 0, 0, 0]), "eth gtpv2 ip udp"),
+        (17, udp((9, 2152), &[0x30, 0, 0, 8, 0, 0, 0, 1]), "eth ip udp"),
+        (17, udp((9, 1701), &[&[0, 1, 0, 1, 0, 1, 0xff, 3, 0, 0x21][..], &inner].concat()), "eth ip udp"),
+        (17, udp((9, 5351), &[0; 2]), "eth ip nat-pmp udp"),
+        (17, udp((9, 2222), &[0; 24]), "enip eth ip udp"),
         (17, udp((9, 3478), &[0x40, 0, 0, 2, 7, 7]), "eth ip stun udp"),
         (17, udp((9, 5247), &[&[0, 0x10, 3, 0, 0, 0, 0, 0][..], &[8; 30]].concat()), "capwap.data eth ip udp wlan"),
     ];

@@ -35,6 +35,10 @@ fn inside<'p>(d: &mut Dissection<'p>, protocol: Protocol, rest: Span<'p>) -> Nex
         P::Tzsp => tzsp(d, rest),
         P::CapwapData => capwap(d, rest),
         P::Nbss => smb(d, rest),
+        P::Mbtcp => {
+            d.found(P::Modbus);
+            None
+        }
         _ => None,
     }
 }
@@ -103,10 +107,15 @@ fn teredo(mut rest: Span<'_>) -> Next<'_> {
 /// GTP of 3GPP TS 29.060 and 29.281; only what the user sends is a packet, the rest is control.
 fn gtp<'p>(d: &mut Dissection<'p>, protocol: Protocol, rest: Span<'p>) -> Next<'p> {
     const USER: u8 = 0xff;
+    // Whichever port it is at: without this bit it is of charging.
     const NOT_PRIME: u8 = 0x10;
     let (first, kind) = (rest.u8(0)?, rest.u8(1)?);
-    let second_version = first >> 5 == 2;
-    d.found(if second_version { Protocol::Gtpv2 } else { protocol });
+    let second_version = first >> 5 == 2 && protocol == Protocol::Gtp;
+    d.found(match first & NOT_PRIME {
+        _ if second_version => Protocol::Gtpv2,
+        0 => Protocol::Gtpprime,
+        _ => Protocol::Gtp,
+    });
     if kind != USER || second_version || first & NOT_PRIME == 0 {
         return None;
     }

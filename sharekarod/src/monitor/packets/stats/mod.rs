@@ -160,7 +160,7 @@ impl Stats {
 
     /// What the stream of this segment is known to hold, where the segment itself does not tell.
     fn stream(&mut self, d: &Dissection<'_>, before: &FlowState) -> Option<Protocol> {
-        let told = d.last.filter(|last| matches!(last, Protocol::Tls | Protocol::Http));
+        let told = d.last.filter(|last| matches!(last, Protocol::Tls | Protocol::Http | Protocol::Http2));
         let untold = told.is_none() && d.last == Some(Protocol::Tcp);
         if before.content.is_some() || !(untold && before.packets < BEGINNING || told.is_some()) {
             return before.content.filter(|_| untold);
