@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, Result, ensure};
+use rustix::process::Signal;
 use sharekaro_tests::{Host, MIB, mixed_folder, on_a_lan, pair, tree_digests, until};
 
 /// The big file of each folder, in MiB: more than is in flight at once.
@@ -87,6 +88,35 @@ fn the_receiver_dies_at_each_step_of_a_transfer() -> Result<()> {
         "end-kept",
     ];
     dies_at(&steps, |_, bob| bob)
+}
+
+#[test]
+fn an_older_file_that_was_being_replaced_outlives_the_transfer_that_is_cancelled_then() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        bob.crash_at(Some("commit-exchanged"));
+        bob.restart()?;
+        alice.sees(bob)?;
+        let inbox = bob.inbox()?;
+        fs::create_dir_all(&inbox)?;
+        fs::write(inbox.join("report"), "the older one")?;
+        let sent = alice.file("report", 3 * MIB)?;
+        alice.ctl("send bob --detach --conflict overwrite").arg(&sent).run()?.exits(&[0, 1, 3])?;
+        bob.has_crashed(40)?;
+        ensure!(!inbox.join("report (2)").exists(), "the older one did not wait in the cage");
+        alice.stop(Signal::TERM)?; // nothing goes on before it is cancelled
+        bob.crash_at(None);
+        bob.start()?;
+
+        let id = listed(bob, "report")?;
+        bob.ctl("transfer cancel").arg(&id).ok()?;
+
+        bob.transfer_is(&id, &["cancelled"], 20)?;
+        let partial = bob.home().join("state/sharekaro/partial");
+        until("the cage is gone", 20, || Ok(fs::read_dir(&partial).into_iter().flatten().next().is_none().then_some(())))?;
+        ensure!(fs::read(inbox.join("report (2)"))? == b"the older one", "the older one is lost");
+        Ok(())
+    })
 }
 
 #[test]
