@@ -182,6 +182,29 @@ fn names_asked_elsewhere_are_told_and_may_be_called_normal() -> Result<()> {
 }
 
 #[test]
+fn a_capture_whose_link_goes_down_tells_what_it_has() -> Result<()> {
+    on_a_dark_lan(["alice", "mallory"], |[alice, mallory]| {
+        alice.start()?;
+        let file = alice.home().join("until.json");
+        let capturing = alice.ctl("net capture eth0 --write").arg(&file).spawn()?;
+        until("packets come", 60, || {
+            broadcast(mallory, 4000, 9, b"hello", 5)?;
+            Ok(capturing.lines()?.last().is_some_and(|so_far| so_far["packets"].as_u64() > Some(0)).then_some(()))
+        })?;
+
+        sh(&["ip", "-n", alice.cable().namespace(), "link", "set", "eth0", "down"])?;
+
+        let reply = capturing.result()?.exits(&[14])?;
+        let told = reply.out.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|told| told["report"].is_object());
+        let told = told.with_context(|| format!("no report: {}", reply.out))?;
+        ensure!(told["report"]["packets"] == told["packets"] && told["error"]["code"] == "unavailable", "{told}");
+        let written: Vec<Value> = serde_json::from_slice(&fs::read(&file)?).context("the file is no whole array")?;
+        ensure!(told["packets"] == written.len(), "{} in the file: {told}", written.len());
+        Ok(())
+    })
+}
+
+#[test]
 fn files_of_ours_are_no_anomaly_and_as_much_of_somebody_else_is() -> Result<()> {
     on_a_lan(["alice", "bob"], |[alice, bob]| {
         for host in [alice, bob] {
