@@ -57,6 +57,9 @@ const STALLED: Duration = Duration::from_secs(5);
 /// Nothing moved for so long: the session is given up and made anew.
 const DEAD: Duration = Duration::from_secs(30);
 
+/// A list of files leaves so many bytes of the state folder's disk to everything else.
+const LIST_LEAVES: u64 = 4 << 20;
+
 /// So many bytes on the line are more than what only keeps it alive.
 const NEWS: u64 = 16 << 10;
 
@@ -161,6 +164,11 @@ pub async fn manifest(engine: &Engine, session: Option<&Session>, record: &Recor
         })
         .await?;
     while !intake.is_whole() {
+        let state_dir = engine.config().state_dir.clone();
+        if blocking(move || Ok(files::Room::at(&state_dir)?)).await?.bytes < LIST_LEAVES {
+            let why = ErrorBody::new(ErrorCode::NoSpace, "the list of what comes does not fit into the state folder");
+            return Err(Stop::Wait(why.hint("it goes on by itself when there is room")));
+        }
         let asked = ManifestRequest { key: record.key.0.to_vec(), from: intake.next() };
         let session = session.ok_or(Stop::Lost)?;
         let (reply, mut body) = session.request(Request { kind: Some(request::Kind::Manifest(asked)) }).await?;
@@ -310,7 +318,9 @@ pub fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {
     let given = engine.inner.jobs.shares.get(id).map(|share| share.given());
     engine.update(|state| {
         if let Some(row) = state.transfers.edit(id) {
-            row.phase = Phase::Transferring;
+            if row.record.state == TransferState::Active {
+                row.phase = Phase::Transferring;
+            }
             row.record.given = given.unwrap_or(std::mem::take(&mut row.record.given));
             row.confirmed(bytes, reused, files);
         }

@@ -55,6 +55,9 @@ impl Engine {
         self.comes_to_rest(id).await;
         self.tell_change(id, ChangeKind::Pause).await;
         self.note_transfer(id, rest).await;
+        if self.record(id).is_some_and(|record| record.direction == Direction::In) {
+            self.tell_progress(id); // behind whatever was told before
+        }
         self.transfer(id)
     }
 
