@@ -25,6 +25,8 @@ use crate::monitor::{
 
 /// Two months of a row a second.
 const LARGEST: u64 = 256 << 20;
+/// Larger values are told with an exponent: hundreds of digits help nobody.
+const PLAIN: f64 = 1e16;
 /// In an hour of counters nothing is odd yet, as live.
 pub const WARM_UP: Duration = Duration::from_secs(3600);
 
@@ -154,7 +156,8 @@ fn judge_series<'r>(rows: impl Iterator<Item = &'r (Timestamp, f64)>) -> impl It
     rows.enumerate().filter_map(move |(number, (at, value))| {
         let score = detector.push(seconds(*at), *value);
         let severity = if score >= 0.5 { Severity::High } else { Severity::Low };
-        let explanation = format!("the value {value} in row {} is unlike all before; its score is {score:.3}", number + 1);
+        let shown = if value.abs() < PLAIN { value.to_string() } else { format!("{value:e}") };
+        let explanation = format!("the value {shown} in row {} is unlike all before; its score is {score:.3}", number + 1);
         (score > 0.0).then(|| Finding {
             at: *at,
             kind: AnomalyKind::Traffic,
@@ -309,6 +312,17 @@ mod tests {
 
         assert_eq!(scores.len(), 400);
         assert!(scores[350] > 0.9);
+    }
+
+    #[test]
+    fn a_value_is_told_as_people_write_it() {
+        for (value, told) in [("900", "the value 900 in row 301"), ("1e300", "the value 1e300 in row 301")] {
+            let text = format!("timestamp,value\n{}400,{value}\n", (0..300).map(|row| format!("{row},0\n")).collect::<String>());
+
+            let found = findings(&text);
+
+            assert!(found.len() == 1 && found[0].explanation.starts_with(told), "{found:?}");
+        }
     }
 
     #[test]
