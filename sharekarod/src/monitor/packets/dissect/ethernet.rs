@@ -215,6 +215,8 @@ fn pseudowire<'p>(d: &mut Dissection<'p>, rest: Span<'p>) -> Next<'p> {
         return Some((Layer::Ethernet, rest));
     }
     let frame = rest.skip(4)?;
+    // The word and the frame behind it are two, as in Wireshark.
+    d.found(Protocol::PwethWord);
     d.found(Protocol::Pwethcw);
     Some((Layer::Ethernet, frame))
 }

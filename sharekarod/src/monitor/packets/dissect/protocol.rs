@@ -54,7 +54,7 @@ protocols! {
     Smb2 = "smb2", Usb = "usb", Wpan = "wpan", Can = "can", Netlink = "netlink", Bluetooth = "bluetooth",
     HciH4 = "hci_h4", Btle = "btle", Docsis = "docsis", UserDlt = "user_dlt", Mstp = "mstp", Ipfc = "ipfc", Ap1394 = "ap1394",
     Netanalyzer = "netanalyzer", Clip = "clip", Distcc = "distcc", Openflow = "openflow", Ndmp = "ndmp", Nbd = "nbd", Iscsi = "iscsi",
-    Macc = "macc", Trill = "trill", NatPmp = "nat-pmp", Modbus = "modbus",
+    Macc = "macc", Trill = "trill", NatPmp = "nat-pmp", Modbus = "modbus", PwethWord = "pweth.cw",
 }
 
 const WORDS: usize = 5;

@@ -103,8 +103,8 @@ fn a_frame_behind_labels_is_found_with_and_without_a_control_word() {
     let labelled = |content: &[&[u8]]| names(1, &ethernet(0x8847, &[&[0, 1, 1, 64][..], &content.concat()].concat()));
 
     assert_eq!(labelled(&[&given]), "eth ip mpls pweth udp");
-    assert_eq!(labelled(&[&[0; 4], &given]), "eth ip mpls pwethcw udp");
-    assert_eq!(labelled(&[&[0, 0, 3, 9], &ethernet(0x0800, &inner)]), "eth ip mpls pwethcw udp");
+    assert_eq!(labelled(&[&[0; 4], &given]), "eth ip mpls pweth.cw pwethcw udp");
+    assert_eq!(labelled(&[&[0, 0, 3, 9], &ethernet(0x0800, &inner)]), "eth ip mpls pweth.cw pwethcw udp");
     assert_eq!(labelled(&[&[0x10, 0, 0, 0x21], &inner]), "eth mpls pwach");
     assert_eq!(labelled(&[&[0x3c], &given[1..]]), "eth mpls");
 }
