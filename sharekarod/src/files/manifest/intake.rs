@@ -35,19 +35,24 @@ pub struct Intake {
 }
 
 impl Intake {
-    /// Begins, or goes on with, the manifest in this file. A torn end is cut off.
+    /// Begins, or goes on with, the manifest in this file. A torn end is cut off. Where something in it breaks a rule, which a
+    /// power cut can do to what was not durable yet, it begins anew.
     ///
     /// # Errors
-    /// Where the file cannot be opened, or what is in it breaks a rule.
+    /// Where the file cannot be opened, read or cut.
     pub fn open(manifest_path: &Path, offered: Totals) -> Result<Self, ManifestError> {
         let mut options = OpenOptions::new();
         let file = options.read(true).append(true).create(true).mode(0o600).open(manifest_path).map_err(ManifestError::io("open"))?;
-        let (mut found, mut rules) = (Totals::default(), Rules::default());
+        let (mut found, mut rules, mut whole) = (Totals::default(), Rules::default(), 0);
         let mut frames = Frames::at(&file, 0);
         while let Some(frame) = frames.next().map_err(ManifestError::io("read"))? {
-            take(frame.payload, &offered, &mut found, &mut rules)?;
+            if let Err(error) = take(frame.payload, &offered, &mut found, &mut rules) {
+                tracing::warn!("the list of files is fetched anew: {error}");
+                (found, rules, whole) = (Totals::default(), Rules::default(), 0);
+                break;
+            }
+            whole = frames.offset();
         }
-        let whole = frames.offset();
         file.set_len(whole).map_err(ManifestError::io("cut"))?;
         Ok(Self { path: manifest_path.to_owned(), file, offered, found, rules, broken: false })
     }
@@ -178,6 +183,24 @@ mod tests {
             assert_eq!(manifest.get(3).unwrap().name.as_bytes(), b"c");
             assert_eq!(std::fs::read(&path).unwrap(), all);
         }
+    }
+
+    #[test]
+    fn what_a_power_cut_left_in_its_place_is_fetched_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("m");
+        let entries = [entry(0, "a", EntryKind::Folder), entry(1, "b", EntryKind::File)];
+        let all = page(&entries);
+        let mut damaged = all.clone();
+        damaged[all.len() / 2..].fill(0);
+        std::fs::write(&path, &damaged).unwrap();
+
+        let mut intake = Intake::open(&path, offered(&entries)).unwrap();
+
+        assert_eq!(intake.next(), 1);
+        intake.append(&all).unwrap();
+        assert_eq!(intake.finish().unwrap().count(), 2);
+        assert_eq!(std::fs::read(&path).unwrap(), all);
     }
 
     #[test]
