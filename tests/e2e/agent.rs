@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
-use sharekaro_tests::{Host, MIB, on_loopback, pair, until};
+use sharekaro_tests::{Host, MIB, Running, on_loopback, pair, until};
 use tempfile::TempDir;
 
 /// A program that ends with the test.
@@ -112,8 +112,15 @@ impl Desktop {
     }
 }
 
+/// An agent that shows what happens from here on.
+fn watching(host: &Host) -> Result<Running> {
+    let agent = host.ctl("agent --once").within(300).spawn()?;
+    told(&agent, "it watches", |line| line["watching"] == true)?;
+    Ok(agent)
+}
+
 /// The agent's next line of this kind.
-fn told(agent: &sharekaro_tests::Running, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
+fn told(agent: &Running, what: &str, is: impl Fn(&Value) -> bool) -> Result<Value> {
     until(what, 30, || Ok(agent.lines()?.into_iter().find(&is)))
 }
 
@@ -126,7 +133,7 @@ fn an_offer_is_accepted_and_another_declined_on_the_desktop() -> Result<()> {
     let desktop = Desktop::start()?;
     on_loopback(["alice", "bob"], |[alice, bob]| {
         desktop.adopt(bob);
-        let agent = bob.ctl("agent --once").within(300).spawn()?;
+        let agent = watching(bob)?;
 
         let sending = alice.ctl("send bob --note").arg("<b>see</b> &amp; <i>tell</i>").arg(alice.file("<b>plan.pdf", 100_000)?).spawn()?;
         told(&agent, "the offer is shown", |line| title_has(line, "offers <b>plan.pdf"))?;
@@ -154,7 +161,7 @@ fn an_offer_that_is_answered_elsewhere_leaves_the_screen() -> Result<()> {
     let desktop = Desktop::start()?;
     on_loopback(["alice", "bob"], |[alice, bob]| {
         desktop.adopt(bob);
-        let agent = bob.ctl("agent --once").within(300).spawn()?;
+        let agent = watching(bob)?;
         let sending = alice.ctl("send bob").arg(alice.file("f", 1000)?).spawn()?;
         let shown = told(&agent, "the offer is shown", |line| title_has(line, "offers f"))?;
         let waiting = bob.ctl("inbox").ok()?.last()?;
@@ -173,7 +180,7 @@ fn a_long_transfer_has_a_bar_and_a_text_is_shown() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
         pair(alice, bob)?;
         desktop.adopt(bob);
-        let agent = bob.ctl("agent --once").within(300).spawn()?;
+        let agent = watching(bob)?;
 
         alice.ctl("message bob").arg("lunch? <i>now</i>").ok()?;
         told(&agent, "the text is shown", |line| line["body"] == "lunch? <i>now</i>")?;

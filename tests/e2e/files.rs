@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use sharekaro_tests::{MIB, digest, on_loopback, pair};
+use sharekaro_tests::{MIB, digest, on_loopback, pair, until};
 
 #[test]
 fn files_of_every_size_arrive_whole_in_one_transfer() -> Result<()> {
@@ -101,6 +101,8 @@ fn names_that_mean_harm_do_none_and_their_content_arrives() -> Result<()> {
     on_loopback(["alice", "bob"], |[alice, bob]| {
         pair(alice, bob)?;
         let paths = HOSTILE.iter().map(|name| alice.file(OsStr::from_bytes(name), 100)).collect::<Result<Vec<PathBuf>>>()?;
+        let folder = PathBuf::from(bob.config("drop_dir")?).join("alice");
+        until("the drop folder is made", 20, || Ok(folder.is_dir().then_some(())))?;
         let outside = everything_outside(bob)?;
 
         let done = alice.ctl("send bob").arg("--").args(&paths).ok()?;
@@ -108,7 +110,8 @@ fn names_that_mean_harm_do_none_and_their_content_arrives() -> Result<()> {
         let sent = paths.iter().map(|path| digest(path)).collect::<Result<BTreeSet<_>>>()?;
         let there = bob.inbox_files()?.iter().map(|path| digest(path)).collect::<Result<BTreeSet<_>>>()?;
         ensure!(sent == there, "{} of {} arrived: {:?}", there.len(), sent.len(), bob.inbox_files()?);
-        ensure!(everything_outside(bob)? == outside, "something was written outside of the inbox");
+        let now = everything_outside(bob)?;
+        ensure!(now == outside, "written outside of the inbox: {:?}", now.symmetric_difference(&outside).collect::<Vec<_>>());
         ensure!(!done.out.contains('\x1b') && !done.err.contains('\x1b'), "a name reached the terminal as it was");
         let shown = alice.ctl_for_people("transfers").ok()?;
         ensure!(!shown.out.contains("\x1b[2J") && !shown.out.contains('\u{202e}'), "a name orders the terminal about");

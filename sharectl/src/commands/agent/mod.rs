@@ -84,6 +84,7 @@ struct Session<'a> {
 
 impl Session<'_> {
     async fn follow(mut self, mut events: EventStream, notices: &mut Notices) -> Result<(), End> {
+        self.tell(json!({"watching": true}))?;
         loop {
             tokio::select! {
                 event = events.next() => match event? {
