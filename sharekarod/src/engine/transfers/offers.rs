@@ -8,7 +8,6 @@ use sharekaro_proto::{
     nouns::{
         text::lossless,
         transfer::{Conflict, Direction, Phase, Priority, TransferState},
-        trust::Trust,
     },
     wire::{INLINE_MANIFEST_MAX, Offer, Status, reply},
 };
@@ -18,13 +17,13 @@ use super::{
     progress::progress_of,
     record::{Record, SendOptions},
     send::TRANSFER_LASTS_MS,
-    table::Row,
+    table::{Row, TransferTable},
 };
 use crate::{
     crash,
     engine::{
         Engine, clock,
-        peers::serve::Answer,
+        peers::{serve::Answer, table::PeerTable},
         pipes::taking::Turn,
         policy::{
             facts::{Folders, Names, Seeing},
@@ -94,25 +93,7 @@ impl Engine {
 
     /// Whether another offer of this peer may wait, or come in, here.
     fn has_place_for(&self, peer: DeviceId) -> Result<(), Box<Answer>> {
-        let full = self.look(|state| {
-            let trust = state.peers.get(&peer).map_or(Trust::Unknown, |known| known.trust);
-            let open = || {
-                state
-                    .transfers
-                    .iter()
-                    .map(|row| &row.record)
-                    .filter(|record| record.direction == Direction::In && record.peer == peer && !record.state.ended())
-            };
-            let waiting = open().filter(|record| !record.accepted).count();
-            let limit = if trust.paired() { WAITING_MAX_PAIRED } else { WAITING_MAX_STRANGER };
-            let is_stranger = |peer: &DeviceId| !state.peers.get(peer).is_some_and(|known| known.trust.paired());
-            let of_strangers = || {
-                let rows = state.transfers.iter().map(|row| &row.record);
-                rows.filter(|it| it.direction == Direction::In && !it.accepted && !it.state.ended() && is_stranger(&it.peer)).count()
-            };
-            let crowded = !trust.paired() && of_strangers() >= WAITING_MAX_STRANGERS;
-            waiting >= limit || open().count() >= OPEN_MAX || crowded
-        });
+        let full = self.look(|state| is_full(&state.transfers, &state.peers, &peer));
         if !full {
             return Ok(());
         }
@@ -312,6 +293,22 @@ impl Engine {
     }
 }
 
+/// Whether no more offers of this peer may wait, or come in.
+fn is_full(transfers: &TransferTable, peers: &PeerTable, peer: &DeviceId) -> bool {
+    let is_paired = |peer: &DeviceId| peers.get(peer).is_some_and(|known| known.trust.paired());
+    let open = || transfers.iter().map(|row| &row.record).filter(|it| it.direction == Direction::In && !it.state.ended());
+    let (theirs, waiting) = (|it: &&Record| it.peer == *peer, |it: &&Record| !it.accepted);
+    if open().filter(theirs).count() >= OPEN_MAX {
+        return true;
+    }
+    let of_peer = open().filter(theirs).filter(waiting).count();
+    if is_paired(peer) {
+        return of_peer >= WAITING_MAX_PAIRED;
+    }
+    let of_strangers = open().filter(waiting).filter(|it| !is_paired(&it.peer)).count();
+    of_peer >= WAITING_MAX_STRANGER || of_strangers >= WAITING_MAX_STRANGERS
+}
+
 /// An offer that is about to be recorded.
 enum Settled {
     /// With its verdict.
@@ -391,6 +388,42 @@ fn check(offer: &Offer) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::transfers::table::tests::record;
+
+    #[test]
+    fn strangers_with_ever_new_keys_do_not_fill_the_inbox() {
+        let id = |no: usize| DeviceId::from_bytes([u8::try_from(no).unwrap(); 32]);
+        let (mut transfers, mut peers) = (TransferTable::default(), PeerTable::new(id(0), Vec::new()));
+        let friend = id(200);
+        peers.meet(friend, "friend").unwrap().trust = sharekaro_proto::nouns::trust::Trust::Accept;
+        let offered = |no: usize, peer| Record {
+            id: TransferId(no as u64),
+            peer,
+            direction: Direction::In,
+            accepted: false,
+            ..record(no as u64, TransferState::Offered)
+        };
+
+        for no in 1..=WAITING_MAX_STRANGERS {
+            assert!(!is_full(&transfers, &peers, &id(no)), "{no}");
+            transfers.insert(offered(no, id(no)));
+        }
+
+        assert!(is_full(&transfers, &peers, &id(100)), "one stranger more");
+        assert!(!is_full(&transfers, &peers, &friend), "a paired peer is not kept out by strangers");
+    }
+
+    #[test]
+    fn one_stranger_waits_with_few_offers() {
+        let stranger = DeviceId::from_bytes([7; 32]);
+        let (mut transfers, peers) = (TransferTable::default(), PeerTable::new(DeviceId::from_bytes([0; 32]), Vec::new()));
+        for no in 1..=WAITING_MAX_STRANGER as u64 {
+            assert!(!is_full(&transfers, &peers, &stranger));
+            transfers.insert(Record { peer: stranger, direction: Direction::In, accepted: false, ..record(no, TransferState::Offered) });
+        }
+
+        assert!(is_full(&transfers, &peers, &stranger));
+    }
 
     #[test]
     fn offers_that_cannot_be_are_refused() {
