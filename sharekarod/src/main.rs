@@ -91,7 +91,7 @@ fn hint(error: &anyhow::Error) -> Option<&'static str> {
 fn run(told: Told) -> anyhow::Result<()> {
     let config = Config::new(told)?;
     raise_open_files();
-    memory::one_heap();
+    memory::set_up_heap();
     let workers = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(workers)

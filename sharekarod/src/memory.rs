@@ -7,7 +7,7 @@ use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 
 use crate::kernel::pages;
-pub use crate::kernel::pages::one_heap;
+pub use crate::kernel::pages::set_up_heap;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(10);

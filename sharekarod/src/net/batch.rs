@@ -2,7 +2,7 @@
 //! one way through the network stack, cost about as much for ten packets as for forty.
 //!
 //! Ten packets wait for the next ten until the tasks that are ready have run, some microseconds; everything else leaves
-//! at once, behind what waited.
+//! at once, behind what waited. So do packets so large that ten of them are all that the kernel takes.
 
 use std::{
     fmt, future, io, mem,
@@ -145,7 +145,7 @@ impl AsyncUdpSocket for Batching {
         let full = self.is_full(transmit);
         if !self.fits(&waiting, transmit) {
             self.flush(&mut waiting)?;
-            if !full {
+            if !full || 2 * transmit.contents.len() > self.bytes_max {
                 return self.inner.try_send(transmit);
             }
             waiting.way = Some(Way::of(transmit));
@@ -267,6 +267,15 @@ mod tests {
         assert_eq!(calls(&kernel), [23]);
         (0..4).for_each(|_| socket.try_send(&transmit(1, &ten, 1400)).unwrap());
         assert_eq!(calls(&kernel), [23, 40]);
+    }
+
+    #[tokio::test]
+    async fn what_no_more_fits_behind_leaves_at_once() {
+        let (kernel, socket) = kernel();
+
+        socket.try_send(&transmit(1, &[7; 40_000], 4000)).unwrap();
+
+        assert_eq!(calls(&kernel), [10]);
     }
 
     #[tokio::test]
