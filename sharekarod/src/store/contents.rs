@@ -47,6 +47,9 @@ pub fn remove(transaction: &Transaction<'_>, path: &Path) -> rusqlite::Result<()
 
 /// The hash of a file that is still what it was when one of these hashed it; the word of the first counts before the others'.
 pub fn hash_of(connection: &Connection, key: &HashKey, witnesses: &[DeviceId]) -> rusqlite::Result<Option<Value>> {
+    if !key.is_unique() {
+        return Ok(None);
+    }
     let [dev, ino, size, mtime_ns, ctime_ns] = numbers(key);
     let mut statement = connection.prepare_cached(
         "SELECT hash FROM hashes WHERE dev = ?1 AND ino = ?2 AND witness = ?3 AND size = ?4 AND mtime_ns = ?5 AND ctime_ns = ?6",
@@ -65,8 +68,11 @@ pub fn knows_hashes(connection: &Connection) -> rusqlite::Result<bool> {
     connection.prepare_cached("SELECT 1 FROM hashes LIMIT 1")?.exists([])
 }
 
-/// Remembers the hash of a file, as this device says it is.
+/// Remembers the hash of a file, as this device says it is, where the file can be told from all others.
 pub fn set_hash(transaction: &Transaction<'_>, key: &HashKey, hash: &Value, witness: DeviceId) -> rusqlite::Result<()> {
+    if !key.is_unique() {
+        return Ok(());
+    }
     let [dev, ino, size, mtime_ns, ctime_ns] = numbers(key);
     transaction
         .prepare_cached(
@@ -115,6 +121,9 @@ mod tests {
         assert_eq!(of(key, &[us, bob]), Some([7; 32]));
         assert_eq!(of(HashKey { ctime_ns: 6, ..key }, &[us, bob]), None);
         assert_eq!(of(key, &[us]), None);
+        let coarse = HashKey { ctime_ns: 1_000_000_000, ..key };
+        store.write(Durability::Soon, move |t| set_hash(t, &coarse, &[7; 32], us)).await.unwrap();
+        assert_eq!(of(coarse, &[us]), None);
 
         store.write(Durability::Soon, move |t| set_hash(t, &key, &[9; 32], us)).await.unwrap();
         assert_eq!(of(key, &[us, bob]), Some([9; 32]));

@@ -83,7 +83,7 @@ pub fn find(connection: &Connection, id: TransferId) -> rusqlite::Result<Option<
 pub fn let_in_since(connection: &Connection, peer: DeviceId, since_ms: i64) -> rusqlite::Result<u64> {
     let bytes: i64 = connection.query_row(
         "SELECT coalesce(sum(json_extract(record, '$.bytes_total')), 0) FROM transfers
-         WHERE direction = 'in' AND peer = ?1 AND json_extract(record, '$.accepted') = 1
+         WHERE direction = 'in' AND peer = ?1 AND changed_ms >= ?2 AND json_extract(record, '$.accepted') = 1
            AND json_extract(record, '$.created_ms') >= ?2 AND state NOT IN ('declined', 'cancelled', 'expired', 'failed')",
         params![peer.as_bytes(), since_ms],
         |row| row.get(0),

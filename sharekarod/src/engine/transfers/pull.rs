@@ -48,6 +48,9 @@ const IN_FLIGHT: usize = 8;
 /// Thousandths of a request that the sender holds back on average: then it has a limit that we do not know.
 const HELD: u32 = 500;
 
+/// A limit that we do not know keeps a piece back for no longer: one of 16 KiB/s does it for a minute.
+const HELD_LONG: Duration = Duration::from_secs(120);
+
 /// Progress is told so often.
 const TELL: Duration = Duration::from_millis(250);
 
@@ -298,18 +301,28 @@ async fn watch(engine: &Engine, session: &Session, id: TransferId, counters: &Co
         if now != seen || counters.busy.load(Ordering::Relaxed) > 0 {
             (seen, since) = (now, tokio::time::Instant::now());
         }
-        let limited_here = engine.record(id).is_some_and(|record| record.limit().is_some()) || engine.inner.jobs.download.rate().is_some();
-        let limited = limited_here || counters.gauge.theirs().held > 0;
-        if since.elapsed() > STALLED && !limited {
+        let still = since.elapsed().saturating_sub(kept_back(engine, id, counters));
+        if still > STALLED {
             engine.update(|state| state.transfers.edit(id).map(|row| row.phase = Phase::Stalled));
         }
-        if since.elapsed() > DEAD && !limited {
-            tracing::warn!(%id, "nothing moved for {} s, dialling anew", DEAD.as_secs());
+        if still > DEAD {
+            tracing::warn!(%id, "nothing moved for {} s, dialling anew", since.elapsed().as_secs());
             session.close(crate::net::Code::Duplicate);
             return Stop::Lost;
         }
         engine.tell_progress(id);
     }
+}
+
+/// How long limits may keep a piece back: no stall until then. A limit of the sender's that we do not know is taken for a
+/// slow one.
+fn kept_back(engine: &Engine, id: TransferId, counters: &Counters) -> Duration {
+    let (limit, active) = engine.look(|state| (state.transfers.get(id).and_then(|row| row.record.limit()), state.transfers.active()));
+    let turns = |rate: u64, sharers: usize| Duration::from_secs((2 * files::PIECE_BYTES * sharers) as u64 / rate.max(1));
+    let own = limit.map(|rate| turns(rate, 1));
+    let of_all = engine.inner.jobs.download.rate().map(|rate| turns(rate, active));
+    let theirs = (counters.gauge.theirs().held > 0).then_some(HELD_LONG);
+    [own, of_all, theirs].into_iter().flatten().max().unwrap_or_default()
 }
 
 pub fn show(engine: &Engine, id: TransferId, counters: &Counters) -> u64 {

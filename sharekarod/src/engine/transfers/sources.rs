@@ -54,7 +54,7 @@ impl Source {
     /// change since.
     pub fn page(&self, store: &Store, witnesses: &[DeviceId], from: u32, max_bytes: usize) -> Result<(Vec<u8>, u32), ManifestError> {
         let manifest = self.tree.manifest();
-        if !store.now(contents::knows_hashes).unwrap_or(false) {
+        if !store.now(contents::knows_hashes).unwrap_or(false) && !self.shared.knows_contents() {
             return manifest.page(from, max_bytes);
         }
         let (mut page, mut count) = (Vec::new(), 0);
@@ -62,7 +62,7 @@ impl Source {
             let (no, item) = entry?;
             let key = if item.is_file() && item.size > 0 { self.tree.key(no).ok() } else { None };
             let known = || key.and_then(|key| store.now(|c| contents::hash_of(c, &key, witnesses)).ok().flatten());
-            let content = self.tree.doubted(no).or_else(known);
+            let content = self.tree.doubted(no).or_else(|| self.shared.content(no)).or_else(known);
             let frame = encode_frame(&Item { content: content.or(item.content), ..item }.to_entry());
             if page.len() + frame.len() > max_bytes && (count > 0 || frame.len() > max_bytes + CONTENT_BYTES) {
                 break;

@@ -47,6 +47,12 @@ impl HashKey {
         (self.size, self.mtime_ns, self.ctime_ns) == (other.size, other.mtime_ns, other.ctime_ns)
     }
 
+    /// Whether no other file will ever have it. vfat and exfat number their files anew at each mount and cut times to hundredths
+    /// of a second or to whole ones: there, a file of equal size that was copied at the same time may get it.
+    pub fn is_unique(&self) -> bool {
+        self.ctime_ns % 10_000_000 != 0
+    }
+
     fn to_bytes(self) -> Vec<u8> {
         let words = [self.dev, self.ino, self.size, self.mtime_ns.cast_unsigned(), self.ctime_ns.cast_unsigned()];
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
@@ -115,6 +121,14 @@ mod tests {
         assert_eq!(read_key(&file, 3).unwrap(), key(3));
         assert_eq!(read_key(&file, 1).unwrap(), key(1));
         assert!(read_key(&file, 4).is_err());
+    }
+
+    #[test]
+    fn times_of_a_coarse_clock_tell_no_file_from_another() {
+        let unique = |ctime_ns| HashKey { ctime_ns, ..HashKey::default() }.is_unique();
+
+        assert!(unique(1_790_000_000_123_456_789) && unique(1_790_000_000_004_000_000));
+        assert!(!unique(1_790_000_000_000_000_000) && !unique(1_790_000_000_120_000_000));
     }
 
     #[test]

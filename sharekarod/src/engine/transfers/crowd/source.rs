@@ -31,6 +31,8 @@ pub type Layer = Arc<(Value, Vec<Value>)>;
 #[derive(Default)]
 pub struct Shared {
     layers: Mutex<HashMap<u32, Layer>>,
+    /// The contents of files whose hashes are not kept beyond this walk, see [`HashKey::is_unique`].
+    contents: Mutex<HashMap<u32, Value>>,
     served: Mutex<HashMap<u32, Served>>,
 }
 
@@ -57,6 +59,16 @@ impl Shared {
         }
         layers.insert(no, Arc::clone(&layer));
         Ok(layer)
+    }
+
+    /// Whether any content is known in this walk alone.
+    pub fn knows_contents(&self) -> bool {
+        !self.contents.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// The content of a file that was hashed for this walk alone.
+    pub fn content(&self, no: u32) -> Option<Value> {
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner).get(&no).copied()
     }
 
     /// Which piece the receiver behind this session gets: the least served of those that it lacks and was not given over this session;
@@ -94,7 +106,16 @@ impl Engine {
                 source.tree.manifest().iter_from(1).filter_map(Result::ok).filter(|(_, item)| item.is_file() && item.size > SMALL_MAX);
             let keys = files.filter_map(|(no, _)| Some((no, source.tree.key(no).ok()?))).filter(|(_, key)| !known(key));
             let keys = keys.filter(|(no, _)| source.tree.doubted(*no).is_none());
-            keys.filter_map(|(no, key)| Some((key, source.shared.layer(&source.tree, no).ok()?.0))).collect::<Vec<_>>()
+            let mut lasting = Vec::new();
+            for (no, key) in keys {
+                let Ok(layer) = source.shared.layer(&source.tree, no) else { continue };
+                if key.is_unique() {
+                    lasting.push((key, layer.0));
+                } else {
+                    source.shared.contents.lock().unwrap_or_else(PoisonError::into_inner).insert(no, layer.0);
+                }
+            }
+            lasting
         });
         let hashed = hashed.await.unwrap_or_default();
         let written =
