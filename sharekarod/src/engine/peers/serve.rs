@@ -6,7 +6,6 @@ use sharekaro_proto::{
 };
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::table;
 use crate::{
     engine::Engine,
     net::{Incoming, Session},
@@ -118,11 +117,7 @@ async fn dispatch(engine: &Engine, session: &Session, incoming: &mut Incoming, r
 fn take(engine: &Engine, session: &Session, note: Note) {
     match note.kind {
         Some(note::Kind::Progress(progress)) => engine.progress_told(session, progress),
-        Some(note::Kind::Presence(presence)) => engine.update(|state| {
-            if let Some(known) = state.peers.edit(&session.peer()) {
-                known.presence = table::presence(Some(&presence));
-            }
-        }),
+        Some(note::Kind::Presence(presence)) => engine.update(|state| state.peers.said(&session.peer(), &presence)),
         Some(note::Kind::Have(have)) => engine.have_told(session, have),
         Some(note::Kind::Hints(_)) | None => {} // of a later version
     }

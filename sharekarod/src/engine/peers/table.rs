@@ -288,6 +288,16 @@ impl PeerTable {
         Welcome::Kept(old)
     }
 
+    /// Its person says something else. That of a stranger is kept until it is paired, and shown to nobody: it could write
+    /// there what it likes, as often as it likes.
+    pub fn said(&mut self, id: &DeviceId, said: &wire::Presence) {
+        let Some(known) = self.peers.get_mut(id) else { return };
+        let before = std::mem::replace(&mut known.presence, presence(Some(said)));
+        if known.trust.paired() && known.presence != before {
+            self.touched.insert(*id);
+        }
+    }
+
     /// The session ended so; another one with the same peer may stand already. Who `is_wanted` stays listed.
     pub fn parted(&mut self, session: &Session, ended: &Ended, is_wanted: bool) -> bool {
         let id = session.peer();
@@ -372,7 +382,7 @@ impl PeerTable {
             trust: if known.words.is_some() && !known.trust.paired() { Trust::Pending } else { known.trust },
             addresses,
             last_seen: if session.is_some() { Some(jiff::Timestamp::now()) } else { known.last_seen_ms.map(clock::timestamp) },
-            presence: known.presence.clone(),
+            presence: if known.trust.paired() { known.presence.clone() } else { PresenceBody::default() },
             rtt_ms: session.map(|session| session.stats().rtt.as_secs_f64() * 1e3),
             words: known.words.clone(),
             version: known.version.clone(),
@@ -453,6 +463,24 @@ mod tests {
 
         assert!(table.get(&id(2)).is_none() && table.get(&id(1)).is_some());
         assert!(matches!(table.drain().as_slice(), [Fact::PeerForgotten(gone), Fact::PeerChanged(_)] if gone.id == id(2)));
+    }
+
+    #[test]
+    fn what_a_stranger_says_of_itself_is_seen_once_it_is_paired() {
+        let mut table = PeerTable::new(id(0), vec![row(1, "bob", Trust::Accept)]);
+        table.sighted(id(2), "carol", &[]);
+        table.drain();
+        let lunch = wire::Presence { away: true, text: "lunch".into() };
+
+        table.said(&id(2), &lunch);
+        assert!(table.drain().is_empty() && table.view(&id(2)).unwrap().presence == PresenceBody::default());
+        table.said(&id(1), &lunch);
+        assert_eq!(table.drain().len(), 1);
+        table.said(&id(1), &lunch);
+        assert!(table.drain().is_empty());
+
+        table.edit(&id(2)).unwrap().trust = Trust::Accept;
+        assert_eq!(table.view(&id(2)).unwrap().presence.text, "lunch");
     }
 
     #[test]
