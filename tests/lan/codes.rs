@@ -62,3 +62,29 @@ fn what_a_code_began_goes_on_when_the_cable_is_back() -> Result<()> {
         })
     })
 }
+
+/// Nor after both were started anew.
+#[test]
+fn what_a_code_began_goes_on_when_both_are_back() -> Result<()> {
+    on_a_dark_lan(["alice", "bob"], |[alice, bob]| {
+        for host in [alice, bob] {
+            host.set("SHAREKARO_MDNS", "false");
+            host.start()?;
+        }
+        let path = alice.file("big.iso", SIZE)?;
+        let (_sending, code) = by_code(alice, "send --limit 2M --code", &path)?;
+        let before = bob.cable().bytes_in()?;
+        let address = format!("{}:{}", alice.cable().address(), alice.port()?);
+        let _receiving = bob.ctl("receive --from").arg(address).arg(&code).spawn()?;
+        until("some of it came", 60, || Ok((bob.cable().bytes_in()? - before > SIZE / 8).then_some(())))?;
+
+        for host in [alice, bob] {
+            host.kill()?;
+        }
+        bob.start()?;
+        alice.start()?;
+
+        ensure!(digest(&bob.received("big.iso")?)? == digest(&path)?, "other bytes arrived");
+        Ok(())
+    })
+}

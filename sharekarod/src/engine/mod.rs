@@ -134,6 +134,7 @@ impl Engine {
         }
         self.spawn(peers::connect::accept_sessions(self.clone(), endpoint));
         self.connect_to_known_peers();
+        self.look_for_strangers();
         self.spawn(self.clone().keep_schedule());
         self.resume_transfers();
         self.sweep();

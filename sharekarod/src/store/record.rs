@@ -1,5 +1,7 @@
 //! What is remembered of a transfer: the part that survives a restart.
 
+use std::net::SocketAddr;
+
 use serde::{Deserialize, Serialize};
 use sharekaro_proto::{
     DeviceId, ErrorBody, TransferId, TransferKey,
@@ -28,6 +30,9 @@ pub struct Record {
     pub direction: Direction,
     /// With whom.
     pub peer: DeviceId,
+    /// Where that was reached last: who is not paired is kept nowhere else, and has to be found again after a restart.
+    #[serde(default)]
+    pub peer_address: Option<SocketAddr>,
     /// Where it stands.
     pub state: TransferState,
     /// What it is, for people.

@@ -17,7 +17,10 @@ use sharekaro_proto::{
 };
 use tokio::sync::{Notify, watch};
 
-use super::{serve, table::Welcome};
+use super::{
+    serve,
+    table::{Known, Welcome},
+};
 use crate::{
     config::DEFAULT_PORT,
     engine::Engine,
@@ -95,6 +98,24 @@ impl Engine {
     pub(crate) fn connect_to_known_peers(&self) {
         let kept: Vec<DeviceId> = self.look(|state| state.peers.iter().filter(|known| known.kept).map(|known| known.id).collect());
         for id in kept {
+            self.keep_connected(id);
+        }
+    }
+
+    /// Where a device is reached right now that is kept nowhere.
+    pub(crate) fn address_of_stranger(&self, id: DeviceId) -> Option<SocketAddr> {
+        let address = |known: &Known| known.open_session().map(Session::remote_address);
+        self.look(|state| state.peers.get(&id).filter(|known| !known.kept).and_then(address))
+    }
+
+    /// After a start: strangers with whom transfers are open are where they were, as far as we know.
+    pub(crate) fn look_for_strangers(&self) {
+        let sought: Vec<(DeviceId, SocketAddr)> = self.look(|state| {
+            let open = state.transfers.iter().map(|row| &row.record).filter(|record| !record.state.ended());
+            open.filter_map(|record| Some((record.peer, record.peer_address?))).collect()
+        });
+        for (id, address) in sought {
+            self.update(|state| state.peers.meet(id, "").map(|known| known.note_address(address, true, false)));
             self.keep_connected(id);
         }
     }
@@ -183,7 +204,7 @@ impl Engine {
 
     /// Keeps what is known of a paired or named peer; of a stranger nothing is kept.
     fn remember_peer(&self, id: DeviceId) {
-        let Some(row) = self.look(|state| state.peers.get(&id).filter(|known| known.kept).map(super::table::Known::row)) else { return };
+        let Some(row) = self.look(|state| state.peers.get(&id).filter(|known| known.kept).map(Known::row)) else { return };
         let store = self.store().clone();
         self.spawn(async move {
             if let Err(e) = store.write(Durability::Soon, move |t| store::peers::save(t, &row)).await {
@@ -303,7 +324,7 @@ fn pause(failures: u32) -> Duration {
 
 /// Where to dial; `None` where nobody is looked for any more. A stranger with whom a transfer is open is looked for until
 /// that ends.
-fn where_to_dial(known: Option<&super::table::Known>, is_wanted: bool, failures: u32) -> Option<Vec<SocketAddr>> {
+fn where_to_dial(known: Option<&Known>, is_wanted: bool, failures: u32) -> Option<Vec<SocketAddr>> {
     let known = known.filter(|known| known.trust != Trust::Blocked)?;
     if !known.kept && !is_wanted && (failures >= STRANGER_DIALS_MAX || known.addresses.is_empty()) {
         return None;

@@ -182,6 +182,7 @@ impl Engine {
             set: key,
             direction: Direction::In,
             peer,
+            peer_address: self.address_of_stranger(peer),
             state: TransferState::Offered,
             title: title(offer),
             note: offer.note.chars().take(TEXT_MAX).collect(),

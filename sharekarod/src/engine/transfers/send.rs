@@ -49,7 +49,8 @@ impl Engine {
 
     /// Records a transfer of these sources to each of these peers.
     pub(crate) async fn send_to(&self, send: &Send, peers: &[DeviceId], sources: &[PathBuf]) -> Result<Transfers, ErrorBody> {
-        let ids = self.record_all(records(send, peers, sources)).await?;
+        let found = |record: Record| Record { peer_address: self.address_of_stranger(record.peer), ..record };
+        let ids = self.record_all(records(send, peers, sources).into_iter().map(found).collect()).await?;
         for id in &ids {
             self.spawn_transfer(*id);
         }
@@ -172,6 +173,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         set,
         direction: Direction::Out,
         peer,
+        peer_address: None,
         state: TransferState::Queued,
         title: lossless(first.as_encoded_bytes()),
         note: send

@@ -271,6 +271,19 @@ impl Engine {
             self.tell_the_end(id);
         }
         self.tell_presence(session);
+        self.note_new_address(session);
+    }
+
+    /// A stranger was reached elsewhere than what is open with it remembers.
+    fn note_new_address(&self, session: &Session) {
+        let Some(address) = self.address_of_stranger(session.peer()) else { return };
+        let is_stale = |it: &Record| it.peer == session.peer() && !it.state.ended() && it.peer_address != Some(address);
+        let stale: Vec<TransferId> =
+            self.look(|state| state.transfers.iter().map(|row| &row.record).filter(|it| is_stale(it)).map(|it| it.id).collect());
+        for id in stale {
+            let engine = self.clone();
+            self.spawn(async move { engine.note_transfer(id, |row| row.record.peer_address = Some(address)).await });
+        }
     }
 
     /// A session ended.

@@ -259,6 +259,7 @@ pub(crate) mod tests {
             key: TransferKey([id as u8; 16]),
             set: TransferKey([id as u8; 16]),
             direction: Direction::Out,
+            peer_address: None,
             peer: DeviceId::from_bytes([1; 32]),
             state,
             title: "x".into(),
