@@ -22,7 +22,7 @@ pub(crate) fn way(transfer: &Transfer) -> String {
 
 /// `report.pdf`, `report.pdf and 3 more`.
 pub(crate) fn what(transfer: &Transfer) -> String {
-    match transfer.paths.len() {
+    match transfer.paths_count.max(transfer.paths.len() as u64) {
         0 | 1 => Shown(&transfer.title).to_string(),
         several => format!("{} and {} more", Shown(&transfer.title), several - 1),
     }
@@ -105,11 +105,18 @@ pub(crate) fn card(transfer: &Transfer, now: Timestamp) -> String {
         rows.push(("note", transfer.note.clone()));
     }
     rows.extend(transfer.paths.iter().map(|path| ("path", path.clone())));
+    rows.extend(more(transfer.paths_count, transfer.paths.len()).map(|more| ("path", more)));
     rows.extend(transfer.skipped.iter().map(|skipped| ("left out", format!("{} ({})", skipped.path, skipped.reason))));
+    rows.extend(more(transfer.skipped_count, transfer.skipped.len()).map(|more| ("left out", more)));
     if let Some(error) = transfer.error.as_ref().filter(|error| !error.hint.is_empty()) {
         rows.push(("hint", error.hint.clone()));
     }
     table::pairs(rows)
+}
+
+/// `and 7 more`, where fewer are named than there are.
+pub(crate) fn more(all: u64, named: usize) -> Option<String> {
+    all.checked_sub(named as u64).filter(|more| *more > 0).map(|more| format!("and {more} more"))
 }
 
 /// A list of them.
@@ -156,7 +163,9 @@ pub(crate) mod tests {
             eta_seconds: None,
             error: None,
             paths: vec!["/home/alice/report.pdf".into()],
+            paths_count: 1,
             skipped: Vec::new(),
+            skipped_count: 0,
             holders: Vec::new(),
             limit: None,
             priority: Priority::Normal,

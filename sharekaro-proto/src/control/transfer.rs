@@ -195,10 +195,17 @@ pub struct Transfer {
     pub eta_seconds: Option<u64>,
     /// What keeps it from going on, or ended it.
     pub error: Option<ErrorBody>,
-    /// What is sent (out), or where it lies (in, once it is done).
+    /// What is sent (out), or where it lies (in, once it is done): in events and lists the first of these, alone the whole.
     pub paths: Vec<String>,
-    /// What was left out.
+    /// How many these are.
+    #[serde(default)]
+    pub paths_count: u64,
+    /// What was left out, those first that make the transfer a partial one: in events and lists the first of these, alone as
+    /// many as are named.
     pub skipped: Vec<Skipped>,
+    /// How many these are.
+    #[serde(default)]
+    pub skipped_count: u64,
     /// Whom the pieces came from, where several receive the same and help each other; those of small files, which come
     /// in packs from the sender, are not counted. Empty otherwise.
     #[serde(default)]

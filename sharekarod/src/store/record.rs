@@ -11,7 +11,7 @@ use sharekaro_proto::{
 
 use super::crowd::{Crowd, Given};
 
-/// So many of the things that were left out are named; the others are counted.
+/// So many of the things that were left out are named, those first that make a transfer a partial one; the others are counted.
 pub const SKIPPED_NAMED_MAX: usize = 10_000;
 
 /// A transfer as it is kept. Old records lack new fields, so each of these has a default.
@@ -77,6 +77,9 @@ pub struct Record {
     pub given: Vec<Given>,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// Left out too, and not named.
+    #[serde(default)]
+    pub skipped_more: u64,
     /// What was left out of what was received, by number; for the sender.
     #[serde(default)]
     pub skipped_entries: Vec<(u32, SkipReason)>,
@@ -142,6 +145,20 @@ impl Record {
     /// Whether it rests because somebody paused it.
     pub fn paused(&self) -> bool {
         self.paused_here || self.paused_there
+    }
+
+    /// These were left out too, and `more` that have no name.
+    pub fn leave_out(&mut self, skipped: impl IntoIterator<Item = Skipped>, more: u64) {
+        self.skipped.extend(skipped);
+        self.skipped.sort_by_key(|it| !it.reason.counts());
+        let unnamed = self.skipped.len().saturating_sub(SKIPPED_NAMED_MAX);
+        self.skipped.truncate(SKIPPED_NAMED_MAX);
+        self.skipped_more = self.skipped_more.saturating_add(more).saturating_add(unnamed as u64);
+    }
+
+    /// How many things were left out.
+    pub fn left_out(&self) -> u64 {
+        self.skipped.len() as u64 + self.skipped_more
     }
 
     /// The lower of the two limits, bytes a second.

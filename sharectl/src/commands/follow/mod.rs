@@ -21,7 +21,7 @@ use sharekaro_proto::{
     },
 };
 
-use self::table::{FollowTable, Outcome};
+use self::table::{FollowTable, NAMED_MAX, Outcome};
 use super::signals::Interrupts;
 use crate::{
     ending::{End, INTERRUPTED},
@@ -29,7 +29,7 @@ use crate::{
         Screen,
         progress::Progress,
         quantity::{count, rate, size, span},
-        transfer::{way, what},
+        transfer::{more, way, what},
     },
 };
 
@@ -160,7 +160,8 @@ fn with_its_author(error: &ErrorBody, transfer: &Transfer) -> ErrorBody {
 /// `bob has report.pdf: 3 files, 12.4 MiB in 2 s (6.2 MiB/s)`.
 fn arrived(transfer: &Transfer) -> String {
     if transfer.direction == Direction::In {
-        let paths: Vec<String> = transfer.paths.iter().map(|path| Shown(path).to_string()).collect();
+        let mut paths: Vec<String> = transfer.paths.iter().take(NAMED_MAX).map(|path| Shown(path).to_string()).collect();
+        paths.extend(more(transfer.paths_count, paths.len()));
         return format!("{} from {} lies in {}", what(transfer), Shown(&transfer.peer), paths.join(", "));
     }
     let took = transfer.changed_at.duration_since(transfer.created_at).as_secs_f64().max(0.001);

@@ -11,11 +11,13 @@ use sharekaro_proto::{
     nouns::{text::Shown, transfer::TransferState},
 };
 
+use crate::print::transfer::more;
+
 /// A peer that is off is waited for so long where nobody said how long: it may be waking up.
 const PEER_PATIENCE: Duration = Duration::from_secs(10);
 
 /// So many of the things that were left out are named.
-const NAMED_MAX: usize = 5;
+pub(super) const NAMED_MAX: usize = 5;
 
 /// How a transfer ended, or why it is no longer waited for.
 pub(super) struct Outcome {
@@ -190,9 +192,8 @@ fn left_out(transfer: &Transfer) -> Option<ErrorBody> {
         return None;
     }
     let mut named: Vec<_> = missing.iter().take(NAMED_MAX).map(|it| format!("{} ({})", Shown(&it.path), it.reason)).collect();
-    if missing.len() > NAMED_MAX {
-        named.push(format!("{} more", missing.len() - NAMED_MAX));
-    }
+    // what is not named here stands behind all that counts
+    named.extend(more(missing.len() as u64, named.len()));
     let message = format!("not sent to {}: {}", Shown(&transfer.peer), named.join(", "));
     Some(ErrorBody::new(ErrorCode::Partial, message).hint("everything else arrived; mend these and send them again"))
 }

@@ -9,10 +9,7 @@ use sharekaro_proto::{
     wire::{Complete, Request, SKIPPED_TOLD_MAX, Status, request},
 };
 
-use super::{
-    ending::path_of,
-    record::{Record, SKIPPED_NAMED_MAX},
-};
+use super::{ending::path_of, record::Record};
 use crate::{
     crash,
     engine::{Engine, clock, peers::serve::Answer},
@@ -79,8 +76,7 @@ impl Engine {
         let nothing = record.entries == 1 && skipped.iter().any(|it| it.reason.counts());
         let kept = self
             .change_transfer(record.id, Durability::Durable, |row| {
-                row.record.skipped.extend(skipped.iter().cloned());
-                row.record.skipped.truncate(SKIPPED_NAMED_MAX);
+                row.record.leave_out(skipped.iter().cloned(), 0);
                 if nothing {
                     let why = ErrorBody::new(ErrorCode::LocalFile, "the file changed or went away while it was sent").hint("send it again");
                     row.enter_with(TransferState::Failed, Phase::Resting, why);

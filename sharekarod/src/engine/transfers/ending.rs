@@ -40,7 +40,8 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
                 std::fs::create_dir_all(dir).map_err(|e| local(format!("cannot make {}: {e}", dir.display())))?;
             }
             let placed = staging.commit(&destination, conflict, &listing)?;
-            let numbers = staging.skipped();
+            let mut numbers = staging.skipped();
+            numbers.sort_by_key(|(_, reason)| !reason.counts());
             let named = numbers
                 .iter()
                 .take(SKIPPED_NAMED_MAX)
@@ -60,7 +61,8 @@ pub async fn store(engine: &Engine, record: &Record, staging: &Arc<Staging>, des
             }
             row.record.placed.clone_from(&placed);
             row.record.destination = Some(placed_in.clone()); // the inbox may be another one some day
-            row.record.skipped.clone_from(&skipped);
+            row.record.skipped.clear();
+            row.record.leave_out(skipped.iter().cloned(), (skipped_entries.len() - skipped.len()) as u64);
             row.record.skipped_entries = skipped_entries.iter().take(SKIPPED_TOLD_MAX).copied().collect();
             row.record.untold = true;
             if nothing {

@@ -202,6 +202,7 @@ impl Engine {
             crowd: offer.crowd.clone().and_then(|crowd| Crowd::from_offer(crowd, self.id())),
             given: Vec::new(),
             skipped: Vec::new(),
+            skipped_more: 0,
             skipped_entries: Vec::new(),
             limit_here: None,
             limit_there: Some(offer.limit).filter(|rate| *rate > 0),

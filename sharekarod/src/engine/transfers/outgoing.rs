@@ -168,7 +168,7 @@ fn message(engine: &Engine, record: &Record, source: &Source) -> Offer {
         limit: record.limit_here.unwrap_or_default(),
         names: top_names(manifest),
         crowd: engine.crowd_of(record),
-        skipped: record.skipped.len() as u64,
+        skipped: record.left_out(),
         stream: false,
     }
 }

@@ -200,6 +200,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         crowd: None,
         given: Vec::new(),
         skipped: Vec::new(),
+        skipped_more: 0,
         skipped_entries: Vec::new(),
         limit_here: send.limit,
         limit_there: None,

@@ -42,6 +42,8 @@ pub struct Source {
     pub totals: Totals,
     /// What was left out.
     pub skipped: Vec<Skipped>,
+    /// Left out too, and not named.
+    pub skipped_more: u64,
     /// What its receivers share.
     pub shared: Shared,
 }
@@ -87,7 +89,8 @@ impl Engine {
                 row.record.bytes_total = source.totals.bytes;
                 row.record.files_total = source.totals.files;
                 row.record.entries = source.totals.entries;
-                row.record.skipped.clone_from(&source.skipped);
+                row.record.skipped.clear();
+                row.record.leave_out(source.skipped.iter().cloned(), source.skipped_more);
                 row.record.scanned = true;
             })
             .await?;
@@ -120,7 +123,7 @@ impl Engine {
                 });
             };
             match before {
-                Some(skipped) => open(&notes_dir, skipped),
+                Some((skipped, more)) => open(&notes_dir, skipped, more),
                 None => walk(&notes_dir, &paths, &options, found, &cancel),
             }
         });
@@ -138,9 +141,11 @@ impl Engine {
     }
 
     /// What an earlier walk of this set left out; `None` where nobody kept what came of one.
-    fn left_out_before(&self, record: &Record) -> Option<Vec<Skipped>> {
+    fn left_out_before(&self, record: &Record) -> Option<(Vec<Skipped>, u64)> {
         let is_of_it = |it: &Record| it.direction == Direction::Out && it.set == record.set && it.scanned;
-        self.look(|state| state.transfers.iter().find(|row| is_of_it(&row.record)).map(|row| row.record.skipped.clone()))
+        self.look(|state| {
+            state.transfers.iter().find(|row| is_of_it(&row.record)).map(|row| (row.record.skipped.clone(), row.record.skipped_more))
+        })
     }
 
     fn notes_dir(&self, record: &Record) -> PathBuf {
@@ -178,11 +183,11 @@ impl Drop for Cancel {
 
 /// By the notes of an earlier walk, and by nothing else: what was offered has the numbers that these notes gave, and another
 /// walk may give other ones.
-fn open(notes_dir: &Path, skipped: Vec<Skipped>) -> Result<Source, ErrorBody> {
+fn open(notes_dir: &Path, skipped: Vec<Skipped>, skipped_more: u64) -> Result<Source, ErrorBody> {
     const HINT: &str = "it goes on by itself when they can be read; if they are lost, `sharectl transfer cancel` it and send again";
     let tree = SourceTree::open(notes_dir).map_err(|e| trouble(&e).hint(HINT))?;
     let totals = count(&tree).map_err(|e| trouble(&e))?;
-    Ok(Source { tree, totals, skipped, shared: Shared::default() })
+    Ok(Source { tree, totals, skipped, skipped_more, shared: Shared::default() })
 }
 
 fn walk(
@@ -199,12 +204,13 @@ fn walk(
     let watch = Watch { progress: &mut found, cancel };
     let (tree, walked) = SourceTree::walk(notes_dir, paths, options, watch).map_err(|e| walk_trouble(&e))?;
     let totals = Totals { bytes: walked.bytes, files: walked.files, entries: walked.entries };
+    let skipped_more = walked.skipped_count - walked.skipped.len() as u64;
     let skipped = walked
         .skipped
         .into_iter()
         .map(|it| Skipped { path: lossless(it.path.as_os_str().as_encoded_bytes()), reason: it.reason })
         .collect();
-    Ok(Source { tree, totals, skipped, shared: Shared::default() })
+    Ok(Source { tree, totals, skipped, skipped_more, shared: Shared::default() })
 }
 
 fn count(tree: &SourceTree) -> Result<Totals, ManifestError> {

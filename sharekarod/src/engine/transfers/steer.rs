@@ -35,12 +35,12 @@ impl Engine {
     /// # Errors
     /// There is none of that number.
     pub fn transfer(&self, id: TransferId) -> Result<Transfer, ErrorBody> {
-        let here = self.look(|state| state.transfers.view(id, &state.peers));
+        let here = self.look(|state| state.transfers.get(id).map(|row| row.whole(&state.peers)));
         match here {
             Some(transfer) => Ok(transfer),
             None => {
                 let record = self.store().now(|c| store::transfers::find(c, id))?.ok_or_else(|| not_found(id))?;
-                Ok(self.look(|state| Row::of(record).view(&state.peers)))
+                Ok(self.look(|state| Row::of(record).whole(&state.peers)))
             }
         }
     }

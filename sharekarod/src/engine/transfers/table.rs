@@ -27,8 +27,9 @@ pub const HISTORY_SHOWN: usize = 200;
 /// The rate is that of the last so many seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
 
-/// So many names of what was left out go into an event; `transfer show` has all.
-const SKIPPED_SHOWN: usize = 1_000;
+/// Bytes of paths, and of names of what was left out, that go into an event or a list; one transfer alone is shown with all.
+/// Those of [`HISTORY_SHOWN`] transfers stay below what a client takes as one event.
+const NAMES_SHOWN: usize = 32 << 10;
 
 /// Which of two priorities goes first: the larger one, whatever is added for small transfers.
 pub fn rank(priority: Priority) -> i32 {
@@ -202,8 +203,17 @@ impl Row {
         self.rate.mark(record.bytes_confirmed - record.bytes_reused);
     }
 
-    /// As every door shows it.
+    /// As every door shows it in events and lists.
     pub fn view(&self, peers: &PeerTable) -> Transfer {
+        self.shown(peers, NAMES_SHOWN)
+    }
+
+    /// With all that is known of it.
+    pub fn whole(&self, peers: &PeerTable) -> Transfer {
+        self.shown(peers, usize::MAX)
+    }
+
+    fn shown(&self, peers: &PeerTable, names_max: usize) -> Transfer {
         let record = &self.record;
         let rate = if record.state == TransferState::Active { self.rate.rate() } else { 0 };
         let left = record.bytes_total.saturating_sub(record.bytes_confirmed);
@@ -224,8 +234,12 @@ impl Row {
             rate,
             eta_seconds: (rate > 0).then(|| left.div_ceil(rate)),
             error: record.error.clone(),
-            paths: paths.iter().map(|path| lossless(path.0.as_os_str().as_encoded_bytes())).collect(),
-            skipped: record.skipped.iter().take(SKIPPED_SHOWN).cloned().collect(),
+            paths: first(paths, |path| path.0.as_os_str().len(), names_max)
+                .map(|path| lossless(path.0.as_os_str().as_encoded_bytes()))
+                .collect(),
+            paths_count: paths.len() as u64,
+            skipped: first(&record.skipped, |it| it.path.len(), names_max).cloned().collect(),
+            skipped_count: record.left_out(),
             holders: record.given.iter().map(|given| holder(given, peers)).collect(),
             limit: record.limit(),
             priority: record.priority,
@@ -235,6 +249,16 @@ impl Row {
             expires_at: record.expires_ms.filter(|_| !record.state.ended()).map(clock::timestamp),
         }
     }
+}
+
+/// The first of them that together have no more bytes; the very first in any case.
+fn first<T>(all: &[T], bytes: impl Fn(&T) -> usize, max: usize) -> impl Iterator<Item = &T> {
+    let mut left = max;
+    all.iter().enumerate().map_while(move |(i, it)| {
+        let rest = left.checked_sub(bytes(it));
+        left = rest.unwrap_or(0);
+        (i == 0 || rest.is_some()).then_some(it)
+    })
 }
 
 fn holder(given: &Given, peers: &PeerTable) -> Holder {
@@ -250,7 +274,11 @@ pub fn not_found(id: TransferId) -> ErrorBody {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::engine::transfers::record::SendOptions;
+    use crate::engine::transfers::record::{SKIPPED_NAMED_MAX, SendOptions};
+    use sharekaro_proto::{
+        control::transfer::{RawPath, Skipped},
+        nouns::transfer::SkipReason,
+    };
 
     /// A record for tests: 1,000 bytes in 10 files to device 1.
     pub(crate) fn record(id: u64, state: TransferState) -> Record {
@@ -280,6 +308,7 @@ pub(crate) mod tests {
             crowd: None,
             given: Vec::new(),
             skipped: Vec::new(),
+            skipped_more: 0,
             skipped_entries: Vec::new(),
             limit_here: None,
             limit_there: None,
@@ -299,6 +328,23 @@ pub(crate) mod tests {
             changed_ms: 0,
             expires_ms: None,
         }
+    }
+
+    #[test]
+    fn events_name_what_counts_first_and_no_more_than_fits() {
+        let skipped = |i: usize, reason| Skipped { path: format!("{}/{i}", "long".repeat(50)), reason };
+        let mut it = record(1, TransferState::Done);
+        it.sources = (0..2_000).map(|i| RawPath(format!("/{}/{i}", "long".repeat(50)).into())).collect();
+        it.leave_out((0..SKIPPED_NAMED_MAX + 3).map(|i| skipped(i, SkipReason::Link)), 2);
+        it.leave_out([skipped(0, SkipReason::Unreadable)], 0);
+        let (row, peers) = (Row::of(it), PeerTable::new(DeviceId::from_bytes([0; 32]), Vec::new()));
+
+        let (shown, whole) = (row.view(&peers), row.whole(&peers));
+
+        assert_eq!(shown.skipped[0].reason, SkipReason::Unreadable);
+        assert_eq!((shown.skipped_count, shown.paths_count), (SKIPPED_NAMED_MAX as u64 + 6, 2_000));
+        assert!(serde_json::to_vec(&shown).unwrap().len() < 4 * NAMES_SHOWN);
+        assert_eq!((whole.skipped.len(), whole.paths.len()), (SKIPPED_NAMED_MAX, 2_000));
     }
 
     #[test]

@@ -130,6 +130,7 @@ impl SourceTree {
             sink: SourceWriter::create(notes_dir)?,
             watch,
             walked: Walked::default(),
+            harmless: 0,
         };
         let mut taken = HashSet::new();
         for path in paths {

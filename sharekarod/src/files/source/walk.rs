@@ -64,7 +64,7 @@ pub struct Walked {
     pub bytes: u64,
     /// Files, folders and links.
     pub entries: u64,
-    /// What could not be taken along: the first `SKIPPED_MAX`.
+    /// What could not be taken along: the first `SKIPPED_MAX`, and before all others those that make a transfer a partial one.
     pub skipped: Vec<Skipped>,
     /// How many these are in all.
     pub skipped_count: u64,
@@ -93,6 +93,8 @@ pub(super) struct Walk<'a, 'w> {
     pub(super) sink: SourceWriter,
     pub(super) watch: Watch<'w>,
     pub(super) walked: Walked,
+    /// How many of those that were skipped and are named do not make a transfer a partial one.
+    pub(super) harmless: usize,
 }
 
 /// A folder that has its entry and was not looked into yet.
@@ -262,10 +264,23 @@ impl Walk<'_, '_> {
 
     fn skip(&mut self, path: PathBuf, reason: SkipReason) -> Result<(), WalkError> {
         self.walked.skipped_count += 1;
-        if self.walked.skipped.len() < SKIPPED_MAX {
-            self.walked.skipped.push(Skipped { path, reason });
-        }
+        name(&mut self.walked.skipped, &mut self.harmless, Skipped { path, reason });
         Ok(())
+    }
+}
+
+/// Names one more while there is room; then those that count take the places of those that are `harmless`, so many.
+fn name(named: &mut Vec<Skipped>, harmless: &mut usize, one: Skipped) {
+    let counts = one.reason.counts();
+    if named.len() < SKIPPED_MAX {
+        *harmless += usize::from(!counts);
+        named.push(one);
+    } else if counts
+        && *harmless > 0
+        && let Some(place) = named.iter_mut().rfind(|it| !it.reason.counts())
+    {
+        *harmless -= 1;
+        *place = one;
     }
 }
 
@@ -298,4 +313,21 @@ pub(super) fn top_name(top_path: &Path) -> FileName {
     let own = |path: &Path| path.file_name().and_then(|name: &OsStr| FileName::parse(name.as_bytes()).ok());
     let named = own(top_path).or_else(|| own(&std::fs::canonicalize(top_path).ok()?));
     named.unwrap_or_else(|| FileName::own("files"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_counts_is_named_before_any_number_of_links() {
+        let (mut named, mut harmless) = (Vec::new(), 0);
+        let skipped = |reason| Skipped { path: PathBuf::from("x"), reason };
+
+        (0..SKIPPED_MAX + 5).for_each(|_| name(&mut named, &mut harmless, skipped(SkipReason::Link)));
+        name(&mut named, &mut harmless, skipped(SkipReason::Unreadable));
+
+        assert_eq!(named.len(), SKIPPED_MAX);
+        assert_eq!(named.iter().filter(|it| it.reason.counts()).count(), 1);
+    }
 }

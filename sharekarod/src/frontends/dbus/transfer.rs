@@ -1,6 +1,6 @@
 //! `Transfer1`: one offer and its life, at `.../transfers/t8`.
 
-use std::{borrow::Cow, collections::HashMap, path::PathBuf};
+use std::{borrow::Cow, collections::HashMap, path::PathBuf, sync::Arc};
 
 use sharekaro_proto::{
     ErrorBody, TransferId,
@@ -45,6 +45,11 @@ impl Transfer1 {
 
     fn id(&self) -> TransferId {
         self.cell.now().id
+    }
+
+    /// With all names; what is shown may have the first of many.
+    fn whole(&self) -> Arc<Transfer> {
+        self.engine.transfer(self.id()).map_or_else(|_| self.cell.now(), Arc::new)
     }
 
     /// What a verb returned is what the object shows when the caller gets its reply.
@@ -98,7 +103,7 @@ impl Transfer1 {
     /// What is sent or, where it came in and is done, where it lies: `count` paths from `offset` on, at most 10,000.
     #[zbus(out_args("paths"))]
     async fn list_paths(&self, offset: u32, count: u32) -> Vec<String> {
-        let transfer = self.cell.now();
+        let transfer = self.whole();
         window(&transfer.paths, offset, count).map(|path| bus_text(path)).collect()
     }
 
@@ -106,7 +111,7 @@ impl Transfer1 {
     /// `unstorable` make it only partly done. `count` of them from `offset` on, at most 10,000.
     #[zbus(out_args("skipped"))]
     async fn list_skipped(&self, offset: u32, count: u32) -> Vec<(String, String)> {
-        let transfer = self.cell.now();
+        let transfer = self.whole();
         window(&transfer.skipped, offset, count).map(|it| (bus_text(&it.path), it.reason.word().to_owned())).collect()
     }
 
@@ -194,7 +199,7 @@ impl Transfer1 {
     /// How many things were left out; ListSkipped names them.
     #[zbus(property)]
     fn skipped_count(&self) -> u32 {
-        u32::try_from(self.cell.now().skipped.len()).unwrap_or(u32::MAX)
+        bus_count(self.cell.now().skipped_count)
     }
 
     /// Bytes a second right now.
