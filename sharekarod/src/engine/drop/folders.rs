@@ -12,6 +12,7 @@ use super::{
     names::{ALL, Names},
 };
 use crate::{
+    engine::peers::table::Known,
     files::{
         FileName,
         dropped::{DropDir, Trouble},
@@ -88,7 +89,7 @@ impl Desk {
         self.engine.look(|state| {
             wanted.names.extend(state.groups.keys().map(|name| format!("@{name}")));
             for known in state.peers.iter().filter(|known| known.trust.paired()) {
-                wanted.names.insert(self.names.wish(known.id, known.label()));
+                wanted.names.insert(self.names.wish(known.id, known.alias.as_deref(), &known.name));
             }
         });
         wanted.obsolete.extend(self.names.iter().map(|(name, _)| name.to_owned()).filter(|name| !wanted.names.contains(name)));
@@ -112,20 +113,31 @@ impl Desk {
     }
 
     async fn name_new_peers(&mut self) {
-        let names = &self.names;
-        let new: Vec<(String, DeviceId)> = self.engine.look(|state| {
-            let paired = state.peers.iter().filter(|known| known.trust.paired());
-            paired.map(|known| (names.wish(known.id, known.label()), known.id)).filter(|(name, _)| names.owner(name).is_none()).collect()
-        });
+        self.names.bar(BTreeSet::new());
+        let asked: BTreeSet<String> = self.new_names().into_iter().map(|(name, _)| name).collect();
+        if asked.is_empty() {
+            return;
+        }
+        let roots = self.roots.clone();
+        let Ok(taken) = tokio::task::spawn_blocking(move || taken(&roots, asked)).await else { return };
+        self.names.bar(taken);
         // one after the other: of two of the same name, the second is wished another one
-        for (_, peer) in new {
-            let name = self.names.wish(peer, &self.engine.label(peer));
+        while let Some((name, peer)) = self.new_names().into_iter().next() {
             let kept = name.clone();
             match self.engine.store().write(Durability::Durable, move |t| store::drops::name(t, &kept, peer)).await {
                 Ok(()) => self.names.give(name, peer),
-                Err(e) => tracing::warn!("cannot keep whose folder this is: {e}"),
+                Err(e) => return tracing::warn!("cannot keep whose folder this is: {e}"),
             }
         }
+    }
+
+    /// The names that are nobody's yet and should be somebody's.
+    fn new_names(&self) -> Vec<(String, DeviceId)> {
+        let wish = |known: &Known| (self.names.wish(known.id, known.alias.as_deref(), &known.name), known.id);
+        self.engine.look(|state| {
+            let paired = state.peers.iter().filter(|known| known.trust.paired());
+            paired.map(wish).filter(|(name, _)| self.names.owner(name).is_none()).collect()
+        })
     }
 
     /// Names of folders that no longer exist, of peers that are no longer paired or are called otherwise.
@@ -162,6 +174,17 @@ impl Desk {
             "mount its medium, or make the folder above it; it is used as soon as it is there",
         );
     }
+}
+
+/// Those of these names under which something lies in a drop folder already: what a person put there is for whom he put
+/// it there, and never for a peer that comes and calls itself so. An empty folder is only a name.
+fn taken(roots: &[PathBuf], mut names: BTreeSet<String>) -> BTreeSet<String> {
+    let dirs: Vec<DropDir> = roots.iter().filter_map(|root| DropDir::open(root).ok()).collect();
+    names.retain(|text| {
+        let Ok(name) = FileName::parse(text.as_bytes()) else { return false };
+        dirs.iter().any(|dir| dir.holds(&name) && !dir.is_empty(&name))
+    });
+    names
 }
 
 /// Keeps one drop folder; the obsolete folders that something is still in are added to `left`. What cannot be made or

@@ -1,9 +1,10 @@
 //! What the folder of a peer is called, and whose folder a name is.
 //!
 //! A name is given to a key and stays its own: whoever calls himself so later gets another folder, and what lies in
-//! the old one never goes to him.
+//! the old one never goes to him. Only our person gives it another one: what a peer says of itself later moves nothing,
+//! and a folder of that name which was there before is never taken for its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sharekaro_proto::{DeviceId, nouns::text::is_obeyed};
 
@@ -23,44 +24,62 @@ const NAME_MAX: usize = 100;
 
 /// The peer that each folder was made for.
 #[derive(Clone, Default)]
-pub struct Names(BTreeMap<String, DeviceId>);
+pub struct Names {
+    owners: BTreeMap<String, DeviceId>,
+    /// Names under which something of our person lies, as it was looked up last.
+    taken: BTreeSet<String>,
+}
 
 impl Names {
     /// As they were kept.
     pub fn new(kept: impl IntoIterator<Item = (String, DeviceId)>) -> Self {
-        Self(kept.into_iter().collect())
+        Self { owners: kept.into_iter().collect(), taken: BTreeSet::new() }
     }
 
     /// Whose folder it is.
     pub fn owner(&self, name: &str) -> Option<DeviceId> {
-        self.0.get(name).copied()
+        self.owners.get(name).copied()
     }
 
     /// All of them.
     pub fn iter(&self) -> impl Iterator<Item = (&str, DeviceId)> {
-        self.0.iter().map(|(name, peer)| (name.as_str(), *peer))
+        self.owners.iter().map(|(name, peer)| (name.as_str(), *peer))
     }
 
-    /// The name that the folder of this peer should have: its label, or, where that is no safe name or another key's,
-    /// one made from its key.
-    pub fn wish(&self, peer: DeviceId, label: &str) -> String {
-        let free = |name: &str| self.owner(name).is_none_or(|owner| owner == peer);
+    /// The name that the folder of this peer should have: what our person calls it; else the one that it has; else what
+    /// it calls itself. Where that is no safe name, or somebody else's, it is one made from its key.
+    pub fn wish(&self, peer: DeviceId, alias: Option<&str>, said: &str) -> String {
+        let held = || self.iter().find(|(_, owner)| *owner == peer).map(|(name, _)| name.to_owned());
+        match alias {
+            Some(alias) => self.fit(peer, alias),
+            None if self.owner(said.trim()) == Some(peer) => said.trim().to_owned(),
+            None => held().unwrap_or_else(|| self.fit(peer, said)),
+        }
+    }
+
+    fn fit(&self, peer: DeviceId, wanted: &str) -> String {
+        let free = |name: &str| self.owner(name).map_or_else(|| !self.taken.contains(name), |owner| owner == peer);
         let short = format!("{KEY}{}", peer.short());
-        match label.trim() {
-            label if is_safe(label) && free(label) => label.to_owned(),
+        match wanted.trim() {
+            wanted if is_safe(wanted) && free(wanted) => wanted.to_owned(),
             _ if free(&short) => short,
             _ => format!("{KEY}{peer}"),
         }
     }
 
+    /// Nobody is given one of these, until the next call.
+    pub fn bar(&mut self, taken: BTreeSet<String>) {
+        self.taken = taken;
+    }
+
     /// This folder is this peer's from now on.
     pub fn give(&mut self, name: String, peer: DeviceId) {
-        self.0.insert(name, peer);
+        self.owners.insert(name, peer);
     }
 
     /// This folder is nobody's from now on.
     pub fn take(&mut self, name: &str) {
-        self.0.remove(name);
+        self.owners.remove(name);
     }
 }
 
@@ -93,7 +112,7 @@ mod tests {
         let names = Names::default();
 
         for good in ["bob", "Anna's laptop", "बॉब", "a.b", "x-1"] {
-            assert_eq!(names.wish(id(1), good), good);
+            assert_eq!(names.wish(id(1), None, good), good);
         }
         for bad in [
             "Sent",
@@ -116,24 +135,39 @@ mod tests {
             "Waiting.txt",
             &"n".repeat(101),
         ] {
-            assert_eq!(names.wish(id(1), bad), format!("key-{}", id(1).short()), "{bad:?}");
+            assert_eq!(names.wish(id(1), None, bad), format!("key-{}", id(1).short()), "{bad:?}");
         }
     }
 
     #[test]
     fn a_folder_stays_with_its_key_whoever_takes_the_name() {
         let mut names = Names::default();
-        names.give(names.wish(id(1), "bob"), id(1));
+        names.give(names.wish(id(1), None, "bob"), id(1));
 
-        let other = names.wish(id(2), "bob");
+        let other = names.wish(id(2), None, "bob");
 
         assert_ne!(other, "bob");
         names.give(other.clone(), id(2));
         assert_eq!((names.owner("bob"), names.owner(&other)), (Some(id(1)), Some(id(2))));
-        assert_eq!(names.wish(id(1), "bob"), "bob");
+        assert_eq!(names.wish(id(1), None, "bob"), "bob");
         // a hostile peer cannot sit in front of another's key either
         names.give(format!("key-{}", id(3).short()), id(2));
-        assert_eq!(names.wish(id(3), "Sent"), format!("key-{}", id(3)));
+        assert_eq!(names.wish(id(3), None, "Sent"), format!("key-{}", id(3)));
+    }
+
+    #[test]
+    fn only_our_person_gives_a_peer_another_folder() {
+        let mut names = Names::new([("bob".to_owned(), id(1))]);
+
+        assert_eq!(names.wish(id(1), None, "taxes"), "bob");
+        assert_eq!(names.wish(id(1), Some("desk"), "taxes"), "desk");
+        names.bar(["desk".to_owned(), "carol".to_owned()].into());
+        for (peer, alias, said) in [(id(1), Some("desk"), "bob"), (id(2), None, "carol")] {
+            assert_eq!(names.wish(peer, alias, said), format!("key-{}", peer.short()), "{said}");
+        }
+        // what is its own already stays so
+        names.bar(["bob".to_owned()].into());
+        assert_eq!(names.wish(id(1), None, "bob"), "bob");
     }
 
     #[test]

@@ -128,6 +128,11 @@ impl DropDir {
         matches!(self.dir.find(name), Ok(Some(_)))
     }
 
+    /// Whether this is a folder at its top with nothing in it, hidden or not.
+    pub fn is_empty(&self, name: &FileName) -> bool {
+        self.folder(name).is_ok_and(|folder| folder.names().is_ok_and(|names| names.is_empty()))
+    }
+
     /// What is in it, or in a folder of it: names that are not hidden, nor ours.
     ///
     /// # Errors
