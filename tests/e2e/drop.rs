@@ -359,3 +359,61 @@ fn each_drop_folder_has_ways_of_its_own_where_it_wants_some() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_peer_that_calls_itself_like_a_folder_of_ours_gets_nothing_from_it() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        let top = PathBuf::from(alice.config("drop_dir")?);
+        fs::create_dir_all(top.join("bob"))?;
+        fs::write(top.join("bob/private"), "x")?;
+        pair(alice, bob)?;
+        let keys = until("a folder of its key is there", 15, || {
+            Ok(fs::read_dir(&top)?
+                .flatten()
+                .map(|it| it.path())
+                .find(|it| it.file_name().is_some_and(|it| it.to_string_lossy().starts_with("key-"))))
+        })?;
+        fs::create_dir(top.join("taxes"))?;
+        fs::write(top.join("taxes/secret"), "x")?;
+        bob.set("SHAREKARO_NAME", "taxes");
+        bob.restart()?;
+        until("it calls itself taxes", 15, || {
+            Ok(alice.ctl("peers").ok()?.last()?["peers"]
+                .as_array()
+                .is_some_and(|all| all.iter().any(|it| it["alias"] == "taxes"))
+                .then_some(()))
+        })?;
+
+        fs::write(keys.join("for bob"), "x")?;
+        bob.received("for bob")?;
+        in_sent(alice, &[&format!("{}/for bob", keys.file_name().context("no name")?.to_string_lossy())])?;
+
+        item_is(alice, "taxes", "waiting")?;
+        item_is(alice, "bob", "waiting")?;
+        ensure!(bob.inbox_files()?.len() == 1, "too much came: {:?}", bob.inbox_files()?);
+        // our person says that it is meant
+        alice.ctl("peer rename taxes desk").ok()?;
+        fs::write(folder(alice, "desk")?.join("again"), "x")?;
+        bob.received("again").map(drop)
+    })
+}
+
+#[test]
+fn a_stranger_that_calls_itself_like_the_target_gets_nothing() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        alice.set("SHAREKARO_DROP_TARGET", "bob");
+        alice.restart()?;
+        alice.sees(bob)?;
+        bob.sees(alice)?;
+        let top = PathBuf::from(alice.config("drop_dir")?);
+        fs::write(top.join("secret"), "x")?;
+
+        let waits = item_is(alice, "secret", "waiting")?;
+        ensure!(waits["reason"].to_string().contains("not paired"), "{waits}");
+        ensure!(top.join("secret").is_file(), "it is gone");
+
+        pair(alice, bob)?;
+        bob.received("secret")?;
+        in_sent(alice, &["bob/secret"])
+    })
+}

@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sharekaro_proto::{DeviceId, ErrorBody, nouns::trust::Trust};
+use sharekaro_proto::{DeviceId, ErrorBody, ErrorCode, nouns::trust::Trust};
 
 use super::{
     desk::Desk,
@@ -57,10 +57,12 @@ impl Desk {
             Some(name) if name.starts_with('#') => {
                 return Whose::Nobody("there are no rooms yet in this version: move it into the folder of a peer or a group".to_owned());
             }
-            Some(name) if name == ALL || name.starts_with('@') => self.engine.resolve(name),
-            Some(name) => self.names.owner(name).map_or_else(|| self.engine.resolve(name), |peer| self.owner_who_may(peer)),
+            Some(name) => self.names.owner(name).map_or_else(|| self.engine.resolve(name), |peer| Ok(vec![peer])),
         };
-        let checked = peers.and_then(|peers| peers.iter().try_for_each(|peer| self.engine.refuse_impostors(*peer)).map(|()| peers));
+        let checked = peers.and_then(|peers| {
+            peers.iter().try_for_each(|peer| self.refuse_strangers(*peer).and_then(|()| self.engine.refuse_impostors(*peer)))?;
+            Ok(peers)
+        });
         match checked {
             Ok(peers) => Whose::Peers(peers),
             Err(e) if e.hint.is_empty() => Whose::Nobody(e.message),
@@ -68,17 +70,17 @@ impl Desk {
         }
     }
 
-    fn owner_who_may(&self, peer: DeviceId) -> Result<Vec<DeviceId>, ErrorBody> {
+    /// Nothing goes by itself to a device that nobody confirmed, whatever it calls itself and whichever group it is in.
+    fn refuse_strangers(&self, peer: DeviceId) -> Result<(), ErrorBody> {
         let (trust, label) = self.engine.look(|state| (state.peers.get(&peer).map(|known| known.trust), state.peers.label(&peer)));
+        let refused = |message: String, hint: &str| Err(ErrorBody::new(ErrorCode::NotTrusted, message).hint(hint));
         match trust {
-            Some(trust) if trust.paired() => Ok(vec![peer]),
-            Some(Trust::Blocked) => Err(ErrorBody::new(sharekaro_proto::ErrorCode::NotTrusted, format!("{label} is blocked"))
-                .hint("`sharectl peer unblock` lets it go on")),
-            _ => Err(ErrorBody::new(
-                sharekaro_proto::ErrorCode::NotTrusted,
-                format!("this folder belongs to a device that is no longer paired (k:{})", peer.short()),
-            )
-            .hint("pair it again, or move this into the folder of somebody else")),
+            Some(trust) if trust.paired() => Ok(()),
+            Some(Trust::Blocked) => refused(format!("{label} is blocked"), "`sharectl peer unblock` lets it go on"),
+            _ => refused(
+                format!("a device that this is meant for is not paired, or no longer ({label}, k:{})", peer.short()),
+                "pair it, take it out of the group, or move this into the folder of somebody else",
+            ),
         }
     }
 
