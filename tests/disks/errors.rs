@@ -73,7 +73,7 @@ fn a_disk_that_lies_about_its_room_is_never_believed_and_ends_whole_once_it_has_
         let path = alice.file("large", 96 * MIB)?;
         let id = sends(alice, &path)?;
 
-        let before = waits(alice, &id, "local_file").or_else(|_| waits(alice, &id, "no_space"))?;
+        let before = waits(alice, &id, "no_space")?;
         below.grow("size=400m")?;
         bob.kill()?;
         disk.mount_again()?;
@@ -189,7 +189,7 @@ fn a_disk_that_turned_read_only_is_waited_for_and_said() -> Result<()> {
         let path = alice.file("second", 8 * MIB)?;
         let id = sends(alice, &path)?;
 
-        waits(alice, &id, "local_file")?;
+        waits(alice, &id, "no_space")?;
         disk.grow("rw")?;
 
         alice.transfer_is(&id, &["done"], 60)?;

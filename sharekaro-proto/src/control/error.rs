@@ -30,7 +30,7 @@ words! {
         KeyChanged = "key_changed",
         /// A file or folder of this machine cannot be used.
         LocalFile = "local_file",
-        /// There is no room at the receiver.
+        /// The receiver cannot store it: there is no room, or its disk refuses.
         NoSpace = "no_space",
         /// What arrived is not what was sent, or a signature is false.
         Integrity = "integrity",

@@ -63,7 +63,7 @@ pub struct Snapshot {
     pub transfers: Vec<Transfer>,
     /// Pairings under way.
     pub pairings: Vec<Pairing>,
-    /// What lies in drop folders and is not sent yet.
+    /// What lies in drop folders and is not sent yet: the first thousand, `GET /v1/drop` has all.
     #[serde(default)]
     pub drops: Vec<DropItem>,
     /// What does not work as it should.

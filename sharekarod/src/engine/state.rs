@@ -107,11 +107,14 @@ impl State {
             peers: self.peers.views(),
             transfers: self.transfers.views(&self.peers),
             pairings: self.pairings.views(&self.peers),
-            drops: self.drops.views(),
+            drops: self.drops.views().into_iter().take(DROPS_SHOWN).collect(),
             warnings: self.warnings.list.clone(),
         }
     }
 }
+
+/// So many of what lies in drop folders go into a snapshot, which has to fit into one event.
+const DROPS_SHOWN: usize = 1_000;
 
 /// The state behind its lock, with those who listen.
 pub struct Shared {

@@ -147,11 +147,14 @@ fn tell_person(outcome: &Outcome, screen: &Screen) -> Result<(), End> {
     Ok(())
 }
 
-/// What a person at the other end wrote as a reason does not say by itself who wrote it.
+/// What a person at the other end wrote as a reason does not say by itself who wrote it, nor a disk whose it is.
 fn with_its_author(error: &ErrorBody, transfer: &Transfer) -> ErrorBody {
     match (error.code, transfer.direction) {
         (ErrorCode::Declined, Direction::Out) => {
             ErrorBody { message: format!("{} declined: {}", transfer.peer, error.message), ..error.clone() }
+        }
+        (ErrorCode::NoSpace, Direction::Out) if transfer.state == TransferState::Waiting => {
+            ErrorBody { message: format!("{} cannot store it: {}", transfer.peer, error.message), ..error.clone() }
         }
         _ => error.clone(),
     }

@@ -135,7 +135,7 @@ async fn offer(engine: &Engine, session: &Session, id: TransferId, source: &Sour
         (Status::Busy, _) => Err(BUSY_LOOK.max(Duration::from_millis(reply.retry_ms.into()))),
         (Status::Failed, _) => {
             let why =
-                ErrorBody::new(ErrorCode::LocalFile, format!("{} cannot keep the offer now: {}", engine.label(record.peer), reply.message));
+                ErrorBody::new(ErrorCode::NoSpace, format!("{} cannot keep the offer now: {}", engine.label(record.peer), reply.message));
             let why = why.hint("it goes on by itself when that is over");
             engine.note_transfer(id, |row| row.enter_with(TransferState::Waiting, Phase::Resting, why.clone())).await;
             Err(TROUBLE_LOOK)

@@ -176,7 +176,7 @@ fn reason(progress: &Progress, code: ErrorCode, otherwise: &str) -> ErrorBody {
         Some(said) if progress.standing() == Standing::Waiting => said,
         _ => code,
     };
-    let hint = if code == ErrorCode::NoSpace { "it goes on by itself when there is room" } else { "" };
+    let hint = if code == ErrorCode::NoSpace { "it goes on by itself when it can be stored there" } else { "" };
     ErrorBody::new(code, message.unwrap_or_else(|| otherwise.to_owned())).hint(hint)
 }
 

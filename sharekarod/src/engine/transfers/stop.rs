@@ -30,9 +30,7 @@ impl From<SessionError> for Stop {
 
 impl From<files::Error> for Stop {
     fn from(error: files::Error) -> Self {
-        let hint = "it goes on by itself when it can";
-        let code = if error.is_no_space() { ErrorCode::NoSpace } else { ErrorCode::LocalFile };
-        Self::Wait(ErrorBody::new(code, with_causes(&error)).hint(hint))
+        local(with_causes(&error))
     }
 }
 
@@ -67,9 +65,9 @@ pub fn granted(reply: Reply) -> Result<Reply, Stop> {
     }
 }
 
-/// Our disk refused; it is tried again.
+/// Our disk refused; it is tried again. Told to the sender, whose own files are another matter.
 pub fn local(message: String) -> Stop {
-    Stop::Wait(ErrorBody::new(ErrorCode::LocalFile, message).hint("it goes on by itself when it can"))
+    Stop::Wait(ErrorBody::new(ErrorCode::NoSpace, message).hint("it goes on by itself when it can"))
 }
 
 /// What a reply has to carry.
