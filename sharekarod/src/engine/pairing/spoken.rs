@@ -223,7 +223,7 @@ impl Engine {
     /// The peer that a person means, reached by its address where the name is none of a peer.
     pub(crate) async fn find_or_reach(&self, target: &str) -> Result<DeviceId, ErrorBody> {
         match self.find_peer(target) {
-            Err(e) if e.code == ErrorCode::NotFound && target.contains(['.', ':']) => {
+            Err(e) if e.code == ErrorCode::NotFound && target.contains(['.', ':']) && !target.starts_with("k:") => {
                 let add = sharekaro_proto::control::peer::AddPeer { address: target.to_owned(), alias: None };
                 Ok(self.add_peer(add).await.map_err(|_| e)?.id)
             }

@@ -1,6 +1,9 @@
 //! Who is meant: a target as a person types it becomes device ids.
 
-use sharekaro_proto::{DeviceId, ErrorBody, ErrorCode, nouns::trust::Trust};
+use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode,
+    nouns::{device::DeviceIdError, trust::Trust},
+};
 
 use super::table::{Known, PeerTable};
 use crate::engine::Engine;
@@ -9,28 +12,45 @@ use crate::engine::Engine;
 const PREFIX_MIN: usize = 4;
 
 impl PeerTable {
-    /// The one peer that `text` names: alias, name or the first characters of its key (also behind `k:`).
+    /// The one peer that `text` names: alias, name or the first characters of its key.
     ///
-    /// A paired peer is meant before a stranger of the same name: a stranger cannot make a name ambiguous.
+    /// Whatever begins with `k:`, and a whole key, is a key and nothing else: a device may call itself by another's key.
+    /// A paired peer is meant before any other, and whom a person dealt with before a stranger, by whichever of the three:
+    /// a stranger can take no name from them, nor make one ambiguous.
     ///
     /// # Errors
     /// Nobody, or several: then they are listed.
     pub fn find(&self, text: &str) -> Result<&Known, ErrorBody> {
         let text = text.trim();
-        let by_label = |exact: bool| {
-            let same = move |name: &str| if exact { name == text } else { name.to_lowercase() == text.to_lowercase() };
-            self.iter().filter(|known| known.alias.as_deref().is_some_and(same) || same(&known.name)).collect::<Vec<_>>()
-        };
-        let key = text.strip_prefix("k:").unwrap_or(text).replace('-', "").to_lowercase();
-        let by_key = || self.iter().filter(|known| key.len() >= PREFIX_MIN && known.id.to_string().starts_with(&key)).collect::<Vec<_>>();
-        for found in [by_label(true), by_label(false), by_key()] {
-            match prefer_paired(found).as_slice() {
-                [] => {}
-                [one] => return Ok(one),
-                several => return Err(ambiguous(text, several)),
-            }
+        let as_key = text.strip_prefix("k:");
+        match as_key.unwrap_or(text).parse::<DeviceId>() {
+            Ok(id) => return self.get(&id).ok_or_else(|| self.nobody(text)),
+            Err(e @ DeviceIdError::Check) => return Err(ErrorBody::new(ErrorCode::NotFound, e.to_string()).hint("copy it whole")),
+            Err(DeviceIdError::Form) => {}
         }
-        Err(ErrorBody::new(ErrorCode::NotFound, format!("no peer is called {text:?}")).hint(self.whom_there_is()))
+        let found = match as_key {
+            Some(start) => first_circle(|is_in| self.those(is_in, |known| has_key(known, start))),
+            None => first_circle(|is_in| {
+                let ways: [&dyn Fn(&Known) -> bool; 3] =
+                    [&|known| is_called(known, |name| name == text), &|known| is_called(known, |name| same_folded(name, text)), &|known| {
+                        has_key(known, text)
+                    }];
+                ways.iter().map(|way| self.those(is_in, way)).find(|found| !found.is_empty()).unwrap_or_default()
+            }),
+        };
+        match found.as_slice() {
+            [] => Err(self.nobody(text)),
+            [one] => Ok(one),
+            several => Err(ambiguous(text, several)),
+        }
+    }
+
+    fn those(&self, is_in: fn(&Known) -> bool, way: impl Fn(&Known) -> bool) -> Vec<&Known> {
+        self.iter().filter(|known| is_in(known) && way(known)).collect()
+    }
+
+    fn nobody(&self, text: &str) -> ErrorBody {
+        ErrorBody::new(ErrorCode::NotFound, format!("no peer is called {text:?}")).hint(self.whom_there_is())
     }
 
     fn whom_there_is(&self) -> String {
@@ -47,9 +67,26 @@ impl PeerTable {
     }
 }
 
-fn prefer_paired(found: Vec<&Known>) -> Vec<&Known> {
-    let paired: Vec<&Known> = found.iter().copied().filter(|known| known.trust.paired()).collect();
-    if paired.is_empty() { found } else { paired }
+/// Who is meant first: paired peers, others that a person dealt with, strangers.
+const CIRCLES: [fn(&Known) -> bool; 3] =
+    [|known| known.trust.paired(), |known| known.kept && !known.trust.paired(), |known| !known.kept && !known.trust.paired()];
+
+/// What is found in the first circle where anything is.
+fn first_circle<'a>(look: impl Fn(fn(&Known) -> bool) -> Vec<&'a Known>) -> Vec<&'a Known> {
+    CIRCLES.into_iter().map(look).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+fn is_called(known: &Known, same: impl Fn(&str) -> bool) -> bool {
+    known.alias.as_deref().is_some_and(&same) || same(&known.name)
+}
+
+fn same_folded(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+fn has_key(known: &Known, start: &str) -> bool {
+    let start = start.replace('-', "").to_lowercase();
+    start.len() >= PREFIX_MIN && known.id.to_string().starts_with(&start)
 }
 
 fn ambiguous(text: &str, several: &[&Known]) -> ErrorBody {
@@ -133,6 +170,30 @@ mod tests {
     #[test]
     fn a_paired_peer_is_meant_before_a_stranger_of_its_name() {
         assert_eq!(table().find("bob").unwrap().id, DeviceId::from_bytes([1; 32]));
+    }
+
+    #[test]
+    fn a_stranger_takes_no_name_and_no_key_from_a_paired_peer() {
+        let (paired, id) = (|n: u8| DeviceId::from_bytes([n; 32]), DeviceId::from_bytes([1; 32]));
+        let (short, whole) = (format!("k:{}", id.short()), id.to_string());
+
+        for claim in ["Bob", "BOB", &short, &short[2..], &whole, &id.grouped(), &format!("k:{whole}")] {
+            let mut table = table();
+            table.meet(paired(9), claim).unwrap();
+            assert_eq!(table.find(claim).map(|known| known.id), Ok(id), "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_whole_key_is_read_with_its_check_and_names_nobody_else() {
+        let (table, id) = (table(), DeviceId::from_bytes([3; 32]));
+        let grouped = id.grouped();
+        let (most, last) = grouped.split_at(grouped.len() - 1);
+        let misread = format!("{most}{}", if last == "a" { "b" } else { "a" });
+
+        assert_eq!(table.find(&id.grouped()).map(|known| known.id), Ok(id));
+        assert_eq!(table.find(&misread).err().unwrap().code, ErrorCode::NotFound);
+        assert_eq!(table.find("k:bob").err().unwrap().code, ErrorCode::NotFound);
     }
 
     #[test]
