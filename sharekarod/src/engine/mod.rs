@@ -33,7 +33,7 @@ use self::{
     drop::{DropDesk, table::DropTable},
     messages::{desk::Desk, table::MessageTable},
     pairing::PairingTable,
-    peers::{connect::Kicks, table::PeerTable},
+    peers::{connect::Kicks, table::PeerTable, trust::OneChange},
     pipes::taking::Takers,
     policy::{asking::Policy, rule::RuleError, table::RuleTable},
     state::{Shared, WarningTable},
@@ -79,6 +79,7 @@ struct Inner {
     takers: Takers,
     policy: Policy,
     desk: Desk,
+    people: tokio::sync::Mutex<OneChange>,
     drops: DropDesk,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -111,6 +112,7 @@ impl Engine {
             takers: Takers::default(),
             policy: Policy::default(),
             desk: Desk::default(),
+            people: tokio::sync::Mutex::default(),
             drops: DropDesk::default(),
             config: RwLock::new(Arc::new(config)),
             identity,
@@ -295,4 +297,28 @@ impl From<store::Error> for ErrorBody {
 /// What `Transfer`s of one request become.
 pub(crate) fn only(mut transfers: Vec<Transfer>) -> Option<Transfer> {
     (transfers.len() == 1).then(|| transfers.remove(0))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use clap::Parser;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::config::Told;
+
+    /// An engine without a network, and the folder it lives in.
+    pub(crate) fn quiet() -> (Engine, TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        let (config, state) = (path("config.toml"), path("state"));
+        std::fs::write(&config, "").unwrap();
+        std::fs::create_dir(&state).unwrap();
+        let (inbox, drop, socket) = (path("inbox"), path("drop"), path("sock"));
+        let flags = ["x", "--config", &config, "--state-dir", &state, "--inbox-dir", &inbox, "--drop-dir", &drop, "--socket", &socket];
+        let config = Config::new(Told::try_parse_from(flags).unwrap()).unwrap();
+        let identity = Arc::new(Identity::load_or_create(&config.state_dir).unwrap());
+        let store = Store::open(&config.state_dir).unwrap().store;
+        (Engine::new(config, identity, store, CancellationToken::new()).unwrap(), dir)
+    }
 }

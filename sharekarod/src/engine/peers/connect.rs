@@ -204,13 +204,19 @@ impl Engine {
 
     /// Keeps what is known of a paired or named peer; of a stranger nothing is kept.
     fn remember_peer(&self, id: DeviceId) {
+        if !self.is_kept(&id) {
+            return;
+        }
+        let engine = self.clone();
+        self.spawn(async move { engine.keep_as_it_is(id).await });
+    }
+
+    pub(super) async fn keep_as_it_is(&self, id: DeviceId) {
+        let _changes = self.one_change().await;
         let Some(row) = self.look(|state| state.peers.get(&id).filter(|known| known.kept).map(Known::row)) else { return };
-        let store = self.store().clone();
-        self.spawn(async move {
-            if let Err(e) = store.write(Durability::Soon, move |t| store::peers::save(t, &row)).await {
-                tracing::warn!("cannot keep where a peer was reached: {e}");
-            }
-        });
+        if let Err(e) = self.store().write(Durability::Soon, move |t| store::peers::save(t, &row)).await {
+            tracing::warn!("cannot keep where a peer was reached: {e}");
+        }
     }
 
     /// `sharectl peer add HOST[:PORT]`: reaches a device that announcements do not show, and remembers where.
@@ -226,16 +232,15 @@ impl Engine {
         })?;
         let (id, address) = (session.peer(), session.remote_address());
         self.welcome(session);
-        let row = self.update(|state| {
-            let known = state.peers.edit(&id)?;
+        let changes = self.one_change().await;
+        if self.look(|state| state.peers.get(&id).is_none()) {
+            return Err(ErrorBody::new(ErrorCode::Busy, "too many devices are listed").hint("`sharectl peer forget` some"));
+        }
+        let add = |known: &mut Known| {
             known.note_address(address, true, true);
-            known.kept = true;
             known.alias = add.alias.clone().or(known.alias.take());
-            Some(known.row())
-        });
-        let row = row.ok_or_else(|| ErrorBody::new(ErrorCode::Busy, "too many devices are listed").hint("`sharectl peer forget` some"))?;
-        self.store().write(Durability::Durable, move |t| store::peers::save(t, &row)).await?;
-        self.peer(&id.to_string())
+        };
+        self.edit_peer(&changes, id, add).await
     }
 
     /// Dials once.

@@ -41,6 +41,7 @@ impl Engine {
                 ErrorBody::new(ErrorCode::Usage, "a group needs peers").hint(format!("sharectl group add {} PEER...", ShellWord(name)))
             );
         }
+        let _changes = self.one_change().await;
         let mut peers = self.look(|state| state.groups.get(name).cloned()).unwrap_or_default();
         peers.extend(ids);
         let too_many = self.look(|state| !state.groups.contains_key(name) && state.groups.len() >= GROUPS_MAX);
@@ -56,8 +57,10 @@ impl Engine {
     /// No such group, nobody of that name.
     pub async fn remove_from_group(&self, name: &str, remove: &GroupPeers) -> Result<Group, ErrorBody> {
         let name = name.strip_prefix('@').unwrap_or(name).trim();
+        let leaving = self.all_of(&remove.peers);
+        let _changes = self.one_change().await;
         let mut peers = self.look(|state| state.groups.get(name).cloned().ok_or_else(|| no_group(name, &state.groups)))?;
-        let leaving = self.all_of(&remove.peers)?;
+        let leaving = leaving?;
         peers.retain(|peer| !leaving.is_empty() && !leaving.contains(peer));
         self.keep_group(name, peers).await
     }
@@ -112,6 +115,23 @@ fn is_group_name(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::quiet;
+
+    #[tokio::test]
+    async fn of_two_who_are_added_at_once_none_is_lost() {
+        let (engine, _dir) = quiet();
+        let ids = [DeviceId::from_bytes([1; 32]), DeviceId::from_bytes([2; 32])];
+        engine.update(|state| ids.map(|id| state.peers.meet(id, &id.short()).map(drop)));
+        let add = |id: DeviceId| GroupPeers { peers: vec![format!("k:{id}")] };
+
+        let (one, other) = (add(ids[0]), add(ids[1]));
+        let (one, other) = tokio::join!(engine.add_to_group("team", &one), engine.add_to_group("team", &other));
+
+        one.and(other).unwrap();
+        let kept = engine.store().read(store::groups::load).await.unwrap();
+        assert_eq!(kept["team"], BTreeSet::from(ids));
+        assert_eq!(engine.groups().groups[0].ids, ids);
+    }
 
     #[test]
     fn a_group_can_be_typed_as_a_target() {

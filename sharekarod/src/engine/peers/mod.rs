@@ -7,4 +7,4 @@ pub mod presence;
 pub mod serve;
 pub mod table;
 pub(crate) mod target;
-mod trust;
+pub mod trust;

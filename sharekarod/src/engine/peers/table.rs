@@ -267,6 +267,9 @@ impl PeerTable {
         let own = self.own;
         let hello = session.hello();
         let Some(known) = self.meet(session.peer(), &hello.name) else { return Welcome::Superfluous };
+        if known.trust == Trust::Blocked {
+            return Welcome::Superfluous; // since it was let in
+        }
         if let Some(old) = known.open_session() {
             let same_start = old.hello().instance == hello.instance;
             let at_once = session.opened_at().saturating_duration_since(old.opened_at()) < AT_ONCE;

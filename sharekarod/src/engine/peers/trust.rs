@@ -6,12 +6,18 @@ use sharekaro_proto::{
     nouns::{shell::ShellWord, text::is_obeyed, trust::Trust},
 };
 
+use tokio::sync::MutexGuard;
+
 use super::table::Known;
 use crate::{
     engine::Engine,
     net::Code,
     store::{self, Durability},
 };
+
+/// The right to change what is kept of peers and groups.
+#[derive(Default)]
+pub struct OneChange;
 
 /// The longest alias, in bytes.
 const ALIAS_MAX: usize = 63;
@@ -41,10 +47,9 @@ impl Engine {
             return Err(ErrorBody::new(ErrorCode::Usage, format!("{alias:?} cannot be an alias"))
                 .hint("1 to 63 bytes, no comma or slash, not `all`, not beginning with @, #, - or k:"));
         }
-        if self.look(|state| state.peers.iter().any(|known| known.id != id && known.alias.as_deref() == Some(&alias))) {
-            return Err(ErrorBody::new(ErrorCode::WrongState, format!("another peer is called {alias:?}")).hint("rename that one first"));
-        }
-        self.edit_peer(id, |known| known.alias = Some(alias.clone())).await
+        let changes = self.one_change().await;
+        self.no_other_is_called(id, &alias)?;
+        self.edit_peer(&changes, id, |known| known.alias = Some(alias.clone())).await
     }
 
     /// Says what a paired peer may do without asking.
@@ -56,10 +61,12 @@ impl Engine {
         if !wanted.trust.paired() {
             return Err(ErrorBody::new(ErrorCode::Usage, format!("trust cannot be set to {}", wanted.trust)).hint("ask, accept or decline"));
         }
+        let changes = self.one_change().await;
         if !self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust.paired())) {
             return Err(self.not_paired(id));
         }
-        let peer = self.edit_peer(id, |known| known.trust = wanted.trust).await?;
+        let peer = self.edit_peer(&changes, id, |known| known.trust = wanted.trust).await?;
+        drop(changes);
         self.note_person(id, "trust", wanted.trust.word());
         Ok(peer)
     }
@@ -82,7 +89,7 @@ impl Engine {
                 known.trust = Trust::Blocked;
             }
         };
-        self.edit_peer(id, block).await?;
+        self.edit_peer(&self.one_change().await, id, block).await?;
         self.part_from(id);
         self.note_person(id, "block", "");
         self.peer(&id.to_string())
@@ -94,8 +101,10 @@ impl Engine {
     /// Nobody, or several.
     pub async fn unblock(&self, target: &str) -> Result<Peer, ErrorBody> {
         let id = self.find_peer(target)?;
-        if self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust == Trust::Blocked)) {
-            self.edit_peer(id, |known| known.trust = known.blocked_from.take().unwrap_or(Trust::Unknown)).await?;
+        let changes = self.one_change().await;
+        if self.is_blocked(&id) {
+            self.edit_peer(&changes, id, |known| known.trust = known.blocked_from.take().unwrap_or(Trust::Unknown)).await?;
+            drop(changes);
             self.note_person(id, "unblock", "");
             self.keep_connected(id);
         }
@@ -108,9 +117,11 @@ impl Engine {
     /// Nobody, or several.
     pub async fn forget(&self, target: &str) -> Result<(), ErrorBody> {
         let id = self.find_peer(target)?;
+        let changes = self.one_change().await;
         self.store().write(Durability::Durable, move |t| store::peers::delete(t, id)).await?;
-        self.note_person(id, "forget", "");
         self.update(|state| state.peers.forget(&id));
+        drop(changes);
+        self.note_person(id, "forget", "");
         self.part_from(id);
         self.keep_connected(id);
         Ok(())
@@ -119,16 +130,22 @@ impl Engine {
     /// A person, or a code that a person passed on, confirmed this key.
     ///
     /// # Errors
-    /// It could not be kept; then it is not trusted.
+    /// It is blocked, or it could not be kept; then it is not trusted.
     pub(crate) async fn pair_with(&self, id: DeviceId) -> Result<Peer, ErrorBody> {
-        let peer = self
-            .edit_peer(id, |known| {
-                known.words = None;
-                if !known.trust.paired() {
-                    known.trust = Trust::Accept;
-                }
-            })
-            .await?;
+        let changes = self.one_change().await;
+        if self.is_blocked(&id) {
+            let name = self.label(id);
+            let unblock = format!("`sharectl peer unblock {}`, then pair again", ShellWord(&name));
+            return Err(ErrorBody::new(ErrorCode::NotTrusted, format!("{name} is blocked")).hint(unblock));
+        }
+        let pair = |known: &mut Known| {
+            known.words = None;
+            if !known.trust.paired() {
+                known.trust = Trust::Accept;
+            }
+        };
+        let peer = self.edit_peer(&changes, id, pair).await?;
+        drop(changes);
         if let Some(session) = self.open_session(&id) {
             session.trust();
             self.tell_presence(&session);
@@ -139,8 +156,30 @@ impl Engine {
         Ok(peer)
     }
 
-    /// Changes a peer in the store, then here.
-    async fn edit_peer(&self, id: DeviceId, change: impl Fn(&mut Known) + Clone) -> Result<Peer, ErrorBody> {
+    /// What a person says of peers and groups is kept one after the other: of two that read, kept and applied at once, one
+    /// would be lost, or come back with the next start.
+    pub(super) async fn one_change(&self) -> MutexGuard<'_, OneChange> {
+        self.inner.people.lock().await
+    }
+
+    fn is_blocked(&self, id: &DeviceId) -> bool {
+        self.look(|state| state.peers.get(id).is_some_and(|known| known.trust == Trust::Blocked))
+    }
+
+    fn no_other_is_called(&self, id: DeviceId, alias: &str) -> Result<(), ErrorBody> {
+        if self.look(|state| state.peers.iter().any(|known| known.id != id && known.alias.as_deref() == Some(alias))) {
+            return Err(ErrorBody::new(ErrorCode::WrongState, format!("another peer is called {alias:?}")).hint("rename that one first"));
+        }
+        Ok(())
+    }
+
+    /// Changes a peer in the store, then here, while nothing else changes one.
+    pub(super) async fn edit_peer(
+        &self,
+        _changes: &MutexGuard<'_, OneChange>,
+        id: DeviceId,
+        change: impl Fn(&mut Known),
+    ) -> Result<Peer, ErrorBody> {
         let gone = || ErrorBody::new(ErrorCode::NotFound, "this peer is gone");
         let mut row = self.look(|state| state.peers.get(&id).map(Known::row)).ok_or_else(gone)?;
         let mut changed = Known::from_row(row);
@@ -176,6 +215,54 @@ fn is_alias(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::tests::quiet;
+
+    const BOB: DeviceId = DeviceId::from_bytes([2; 32]);
+
+    async fn with_bob() -> (Engine, tempfile::TempDir) {
+        let (engine, dir) = quiet();
+        engine.update(|state| state.peers.meet(BOB, "bob").map(drop));
+        engine.pair_with(BOB).await.unwrap();
+        engine.update(|state| state.peers.edit(&BOB).unwrap().addresses.clear());
+        (engine, dir)
+    }
+
+    async fn kept(engine: &Engine) -> Vec<store::peers::PeerRow> {
+        engine.store().read(store::peers::load).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn of_two_changes_at_once_none_is_lost() {
+        let (engine, _dir) = with_bob().await;
+
+        let (renamed, trusted) =
+            tokio::join!(engine.rename("bob", Rename { alias: "robert".into() }), engine.set_trust("bob", SetTrust { trust: Trust::Ask }));
+
+        renamed.and(trusted).unwrap();
+        let kept = kept(&engine).await;
+        assert_eq!((kept[0].alias.as_deref(), kept[0].trust), (Some("robert"), Trust::Ask));
+    }
+
+    #[tokio::test]
+    async fn a_block_and_a_session_at_once_leave_a_blocked_peer_after_a_restart_too() {
+        let (engine, _dir) = with_bob().await;
+
+        let (blocked, ()) = tokio::join!(engine.block("bob"), engine.keep_as_it_is(BOB));
+
+        blocked.unwrap();
+        assert_eq!(kept(&engine).await[0].trust, Trust::Blocked);
+        assert_eq!(engine.pair_with(BOB).await.unwrap_err().code, ErrorCode::NotTrusted);
+    }
+
+    #[tokio::test]
+    async fn a_forgotten_peer_does_not_come_back_with_its_last_session() {
+        let (engine, _dir) = with_bob().await;
+
+        let (forgotten, ()) = tokio::join!(engine.forget("bob"), engine.keep_as_it_is(BOB));
+
+        forgotten.unwrap();
+        assert_eq!(kept(&engine).await, []);
+    }
 
     #[test]
     fn an_alias_can_be_typed_as_a_target() {
