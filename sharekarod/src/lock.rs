@@ -9,7 +9,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, flock};
+use rustix::fs::{FlockOperation, OFlags, flock};
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
@@ -45,7 +45,10 @@ impl Lock {
     /// Another daemon has it, or the file cannot be used.
     pub fn take(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Io { path: path.into(), source };
-        let mut file = File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+        let mut options = File::options();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        // in a folder like /tmp a link may be another user's, and lead to what is ours: it would be emptied
+        let mut file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path).map_err(failed)?;
         if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();
             let _ = file.read_to_string(&mut pid); // only for the message
@@ -60,6 +63,17 @@ impl Lock {
 mod tests {
     use super::*;
     use crate::testing::soon;
+
+    #[test]
+    fn a_link_in_place_of_the_lock_is_refused_and_empties_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, precious) = (dir.path().join("lock"), dir.path().join("precious"));
+        std::fs::write(&precious, "kept").unwrap();
+        std::os::unix::fs::symlink(&precious, &path).unwrap();
+
+        assert!(matches!(Lock::take(&path), Err(Error::Io { .. })));
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "kept");
+    }
 
     #[test]
     fn the_second_is_told_who_has_it_and_gets_it_afterwards() {

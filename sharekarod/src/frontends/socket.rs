@@ -1,9 +1,11 @@
 //! The control socket: one daemon a user, its own user only, as many connections as it can serve.
 //!
-//! Whoever holds the lock beside the socket is the daemon; a socket without a holder is dead and is taken over. The
-//! folder is ours alone, so nobody can put another socket there between two steps.
+//! Whoever holds the lock beside the socket is the daemon; a socket without a holder is dead and is taken over. Nobody
+//! else can put another socket there between two steps: the folder is ours alone, or, where a person chose another one,
+//! keeps what is ours in it.
 
 use std::{
+    ffi::OsStr,
     fs::{self, DirBuilder},
     io,
     os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt},
@@ -42,13 +44,16 @@ const HEADERS_MAX: usize = 16 << 10;
 /// Open requests (events above all) have this long to end when the daemon does.
 const DRAIN: Duration = Duration::from_millis(500);
 
+/// The folder in `$XDG_RUNTIME_DIR` that is made for the socket, and kept closed.
+const OUR_FOLDER: &str = "sharekaro";
+
 /// Why there is no socket.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Another daemon serves it.
     #[error(transparent)]
     Taken(#[from] lock::Error),
-    /// The folder is not ours alone.
+    /// Others could put another socket in the place of ours.
     #[error("{} has to be a folder that belongs to you alone: {why}", path.display())]
     Folder {
         /// The folder.
@@ -87,10 +92,10 @@ impl ControlSocket {
     /// Takes the lock and binds the socket, for our user alone.
     ///
     /// # Errors
-    /// Another daemon has it; the folder is not ours alone.
+    /// Another daemon has it; others can change what is in the folder.
     pub fn bind(path: &Path) -> Result<Self, Error> {
         let failed = |source| Error::Io { path: path.into(), source };
-        private_dir(path.parent().unwrap_or(Path::new("/")))?;
+        guarded_dir(path.parent().unwrap_or(Path::new("/")))?;
         let lock = Lock::take(&path.with_extension("lock"))?;
         match fs::remove_file(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
@@ -160,25 +165,30 @@ fn is_ours(stream: &Stream) -> bool {
     ok
 }
 
-/// The folder, ours alone, made where it is missing.
-fn private_dir(dir: &Path) -> Result<(), Error> {
+/// The folder in which nobody else can exchange the socket, made where it is missing. What was there before us and has
+/// not our name may be anybody's home, or `/tmp`: it is looked at and never changed.
+fn guarded_dir(dir: &Path) -> Result<(), Error> {
     let failed = |source| Error::Io { path: dir.into(), source };
-    let kept = |above: &fs::Metadata| {
-        let keeps = keeps_what_is_in_it(above.uid(), above.permissions().mode(), rustix::process::geteuid().as_raw());
-        let why = "others can put another in its place, as the folder above it is not yours or open to them";
+    let ours = rustix::process::geteuid().as_raw();
+    let kept = |it: &fs::Metadata, why| {
+        let keeps = keeps_what_is_in_it(it.uid(), it.permissions().mode(), ours);
         if keeps { Ok(()) } else { Err(Error::Folder { path: dir.into(), why }) }
     };
+    let above = |it: &fs::Metadata| kept(it, "others can put another in its place, as the folder above it is not yours or open to them");
     // before anything is made: what root leaves in the folder of another user keeps that user's daemon out
     if let Some(there) = dir.ancestors().skip(1).find_map(|above| fs::metadata(above).ok()) {
-        kept(&there)?;
+        above(&there)?;
     }
     DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(failed)?;
-    kept(&fs::metadata(dir.parent().unwrap_or(Path::new("/"))).map_err(failed)?)?;
+    above(&fs::metadata(dir.parent().unwrap_or(Path::new("/"))).map_err(failed)?)?;
     let metadata = fs::symlink_metadata(dir).map_err(failed)?;
     if !metadata.is_dir() {
         return Err(Error::Folder { path: dir.into(), why: "it is a link or a file" });
     }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
+    if dir.file_name() != Some(OsStr::new(OUR_FOLDER)) {
+        return kept(&metadata, "it belongs to another user, or everybody may write into it");
+    }
+    if metadata.uid() != ours {
         return Err(Error::Folder { path: dir.into(), why: "it belongs to another user" });
     }
     if metadata.permissions().mode() & 0o077 != 0 {
@@ -227,12 +237,29 @@ mod tests {
         assert_eq!((mode(&folder), mode(&folder.join("control.sock"))), (0o700, 0o600));
     }
 
+    #[tokio::test]
+    async fn a_folder_that_a_person_chose_stays_as_it_is_or_is_refused() {
+        for (mode, taken) in [(0o755, true), (0o1777, true), (0o777, false)] {
+            let dir = tempfile::tempdir().unwrap();
+            let folder = dir.path().join("home");
+            fs::create_dir(&folder).unwrap();
+            fs::set_permissions(&folder, fs::Permissions::from_mode(mode)).unwrap();
+            let path = folder.join("x.sock");
+
+            let bound = ControlSocket::bind(&path);
+
+            assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o7777, mode);
+            assert_eq!(bound.is_ok(), taken, "{mode:o}: {:?}", bound.err());
+            assert!(!taken || fs::metadata(&path).unwrap().permissions().mode() & 0o777 == 0o600);
+        }
+    }
+
     #[test]
     fn a_link_in_place_of_the_folder_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         std::os::unix::fs::symlink("/tmp", dir.path().join("sharekaro")).unwrap();
 
-        assert!(matches!(private_dir(&dir.path().join("sharekaro")), Err(Error::Folder { .. })));
+        assert!(matches!(guarded_dir(&dir.path().join("sharekaro")), Err(Error::Folder { .. })));
     }
 
     #[test]
@@ -245,7 +272,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o777)).unwrap();
 
-        let refused = private_dir(&dir.path().join("sharekaro")).unwrap_err();
+        let refused = guarded_dir(&dir.path().join("sharekaro")).unwrap_err();
         assert!(matches!(refused, Error::Folder { .. }) && refused.hint().is_some(), "{refused}");
         assert!(!dir.path().join("sharekaro").exists(), "something was left in the folder of others");
     }
