@@ -17,7 +17,7 @@ fn transfer(id: &str, state: &str, with: Value) -> Value {
     let mut transfer = json!({
         "id": id, "direction": "out", "peer": "bob", "peer_id": "a".repeat(52), "title": "f", "state": state, "phase": "resting",
         "bytes_total": 1000, "bytes_confirmed": 0, "bytes_reused": 0, "files_total": 1, "files_done": 0, "rate": 0, "eta_seconds": null,
-        "error": null, "paths": ["/f"], "skipped": [], "holders": [], "limit": null, "priority": "normal", "note": "",
+        "error": null, "paths": ["/f"], "paths_count": 1, "quarantined": false, "skipped": [], "skipped_count": 0, "holders": [], "limit": null, "priority": "normal", "note": "",
         "created_at": "2026-01-01T00:00:00Z", "changed_at": "2026-01-01T00:00:01Z", "expires_at": null,
     });
     for (key, value) in with.as_object().into_iter().flatten() {

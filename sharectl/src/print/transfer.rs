@@ -164,6 +164,7 @@ pub(crate) mod tests {
             error: None,
             paths: vec!["/home/alice/report.pdf".into()],
             paths_count: 1,
+            quarantined: false,
             skipped: Vec::new(),
             skipped_count: 0,
             holders: Vec::new(),

@@ -200,6 +200,9 @@ pub struct Transfer {
     /// How many these are.
     #[serde(default)]
     pub paths_count: u64,
+    /// Whether what came lies apart until a person lets it out.
+    #[serde(default)]
+    pub quarantined: bool,
     /// What was left out, those first that make the transfer a partial one: in events and lists the first of these, alone as
     /// many as are named.
     pub skipped: Vec<Skipped>,

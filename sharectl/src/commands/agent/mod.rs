@@ -6,7 +6,7 @@
 mod desktop;
 mod notices;
 
-use std::{collections::HashMap, process::Stdio, time::Duration};
+use std::{collections::HashMap, time::Duration};
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -26,6 +26,7 @@ use self::{
     desktop::{Desktop, Heard},
     notices::{Change, Deed, Key, Notices},
 };
+use super::open;
 use crate::{cli::Globals, ending::End, print::Screen};
 
 /// The pause before it looks again for who is away; it doubles up to `AGAIN_MAX`.
@@ -156,10 +157,7 @@ impl Session<'_> {
                 let path = routes::fill(routes::INBOX_DECLINE, &id.to_string());
                 self.client.post_with::<_, Transfer>(&path, &Decline::default()).await.map(drop)
             }
-            (Key::Transfer(id), Deed::Open) => {
-                let transfer: Transfer = self.client.get(&routes::fill(routes::TRANSFER, &id.to_string())).await?;
-                open(transfer.paths.first())
-            }
+            (Key::Transfer(id), Deed::Open) => open::open(*id, &self.client).await.map(drop),
             (Key::Talk(peer), Deed::Reply) if !text.trim().is_empty() => {
                 let write = WriteMessage { target: format!("k:{peer}"), text, id: None };
                 self.client.post_with::<_, WrittenMessages>(routes::MESSAGES, &write).await.map(drop)
@@ -176,19 +174,5 @@ impl Session<'_> {
 
     fn tell(&self, what: Value) -> Result<(), End> {
         self.screen.say(&what, String::new)
-    }
-}
-
-/// Shows a file with the program that the desktop has for it.
-fn open(path: Option<&String>) -> Result<(), ErrorBody> {
-    let Some(path) = path else { return Ok(()) };
-    let mut command = std::process::Command::new("xdg-open");
-    command.arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    match command.spawn() {
-        Ok(mut child) => {
-            std::thread::spawn(move || child.wait()); // or it would stay as a zombie
-            Ok(())
-        }
-        Err(e) => Err(ErrorBody::new(ErrorCode::Unavailable, format!("cannot run xdg-open: {e}")).hint("install xdg-utils")),
     }
 }

@@ -238,6 +238,7 @@ fn ended(transfer: &Transfer, had_bar: bool) -> Option<Notice> {
     let peer = Shown(&transfer.peer);
     let well = transfer.state == TransferState::Done;
     let (title, deeds) = match (transfer.direction, well) {
+        (Direction::In, true) if transfer.quarantined => (format!("{} from {peer} is in quarantine", what(transfer)), Vec::new()),
         (Direction::In, true) => (format!("{} from {peer}", what(transfer)), vec![Deed::Open]),
         (Direction::Out, true) if had_bar => (format!("{peer} has {}", what(transfer)), Vec::new()),
         (Direction::Out, true) => return None,
@@ -246,10 +247,11 @@ fn ended(transfer: &Transfer, had_bar: bool) -> Option<Notice> {
         (Direction::Out, false) => (format!("{peer} did not get {}", what(transfer)), Vec::new()),
     };
     let trouble = transfer.error.as_ref().map(|error| Shown(&error.message).to_string()).unwrap_or_default();
+    let held = if transfer.quarantined { format!("\n`sharectl inbox accept {}` lets it out", transfer.id) } else { String::new() };
     Some(Notice {
         key: Key::Transfer(transfer.id),
         title,
-        body: if well { format!("{}, {}", count(transfer.files_done, "file"), size(transfer.bytes_total)) } else { trouble },
+        body: if well { format!("{}, {}{held}", count(transfer.files_done, "file"), size(transfer.bytes_total)) } else { trouble },
         deeds,
         urgency: if well { Urgency::Normal } else { Urgency::Critical },
         progress: None,
@@ -331,6 +333,7 @@ mod tests {
             error: None,
             paths: vec![],
             paths_count: 0,
+            quarantined: false,
             skipped: vec![],
             skipped_count: 0,
             holders: vec![],
@@ -368,6 +371,16 @@ mod tests {
         let removed = notices.take(&event(102, transfer(Direction::In, TransferState::Active)));
         assert_eq!(removed, [Change::Remove(Key::Transfer(TransferId(8)))]);
         assert_eq!(only(notices.take(&event(103, transfer(Direction::In, TransferState::Done)))).deeds, [Deed::Open]);
+    }
+
+    #[test]
+    fn what_lies_in_quarantine_is_not_opened_by_a_button() {
+        let held = Transfer { quarantined: true, ..transfer(Direction::In, TransferState::Done) };
+
+        let shown = only(Notices::default().take(&event(100, held)));
+
+        assert_eq!(shown.deeds, []);
+        assert!(shown.title.contains("quarantine") && shown.body.contains("sharectl inbox accept t8"), "{shown:?}");
     }
 
     #[test]

@@ -238,6 +238,7 @@ impl Row {
                 .map(|path| lossless(path.0.as_os_str().as_encoded_bytes()))
                 .collect(),
             paths_count: paths.len() as u64,
+            quarantined: record.quarantined,
             skipped: first(&record.skipped, |it| it.path.len(), names_max).cloned().collect(),
             skipped_count: record.left_out(),
             holders: record.given.iter().map(|given| holder(given, peers)).collect(),
