@@ -2,6 +2,7 @@
 
 mod daemon;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use self::daemon::Daemon;
@@ -173,6 +174,30 @@ fn ctrl_c_detaches_and_a_second_one_cancels() {
     let said = sending.said();
     assert_eq!((said.code(), said.last()["state"].as_str()), (13, Some("cancelled")));
     assert_eq!(daemon.asked("POST /v1/transfers/t1/cancel").len(), 1);
+}
+
+#[test]
+fn a_signal_ends_the_sending_by_code_also_once_the_code_was_used() {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 129)] {
+        let active = transfer("t1", "active", json!({}));
+        let mut used = invitation("used", Value::Null);
+        used["transfer"] = json!("t1");
+        let replies = vec![
+            ("POST /v1/codes", 200, invitation("open", Value::Null)),
+            ("GET /v1/invitations/3", 200, used),
+            ("GET /v1/transfers/t1", 200, active),
+        ];
+        let daemon = Daemon::new(replies, vec![snapshot(vec![])]);
+        daemon.file("f");
+        let mut sending = daemon.start(&["send", "--code", "f", "--json"]);
+        let (_code, followed) = (sending.next_line(), sending.next_line());
+        assert_eq!(followed["id"], "t1");
+
+        sending.signal(signal);
+
+        assert_eq!(sending.said().code(), code);
+        assert!(daemon.asked("POST /v1/transfers/t1/cancel").is_empty());
+    }
 }
 
 fn pairing(state: &str, with: Value) -> Value {

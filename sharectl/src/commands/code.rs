@@ -25,19 +25,19 @@ use crate::{
 };
 
 pub(super) async fn run(parcel: SendCode, client: &Client, screen: &Screen) -> Result<(), End> {
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let invitation: Invitation = client.post_with(routes::CODES, &parcel).await?;
     screen.say(&Code { code: &invitation.code, expires_at: invitation.expires_at }, || shown(&invitation))?;
     let path = routes::fill(routes::INVITATION, &invitation.id.to_string());
     let transfer = tokio::select! {
         used = until_used(&path, client) => used?,
-        () = signals.any() => {
+        _ = signals.next() => {
             let withdrawn: Result<serde_json::Value, _> = client.delete(&path).await;
             drop(withdrawn); // what was used or is too old need not be withdrawn
             return Err(ErrorBody::new(ErrorCode::Cancelled, "the code was withdrawn").into());
         }
     };
-    follow::to_the_end(vec![transfer], None, client, screen).await
+    follow::until(signals, vec![transfer], None, client, screen).await
 }
 
 /// The transfer that the code became.

@@ -31,13 +31,13 @@ pub(super) struct Code<'a> {
 }
 
 pub(super) async fn run(client: &Client, screen: &Screen) -> Result<(), End> {
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let invitation: Invitation = client.post(routes::INVITATIONS).await?;
     screen.say(&Code { code: &invitation.code, expires_at: invitation.expires_at }, || shown(&invitation))?;
     let path = routes::fill(routes::INVITATION, &invitation.id.to_string());
     tokio::select! {
         done = until_used(&path, client, screen) => done,
-        () = signals.any() => {
+        _ = signals.next() => {
             let withdrawn: Result<serde_json::Value, _> = client.delete(&path).await;
             drop(withdrawn); // what was used or is too old need not be withdrawn
             Err(ErrorBody::new(ErrorCode::Cancelled, "the invitation was withdrawn").into())

@@ -62,12 +62,12 @@ async fn compare(peer: String, yes: bool, client: &Client, screen: &Screen) -> R
         let error = ErrorBody::new(ErrorCode::Usage, "pairing by words needs a person to compare them, and there is no terminal");
         return Err(error.hint("use --yes in a script, or `sharectl pair --invite` here and `--join CODE` there").into());
     }
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let pairing: Pairing = client.post_with(routes::PAIRINGS, &StartPairing { peer }).await?;
     let id = pairing.id;
     let done = tokio::select! {
         done = follow(pairing, yes, client, screen) => done,
-        () = signals.any() => Err(ErrorBody::new(ErrorCode::Cancelled, "pairing was given up").into()),
+        _ = signals.next() => Err(ErrorBody::new(ErrorCode::Cancelled, "pairing was given up").into()),
     };
     if done.is_err() {
         let given_up: Result<serde_json::Value, _> = client.delete(&routes::fill(routes::PAIRING, &id.to_string())).await;

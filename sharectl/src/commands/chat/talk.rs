@@ -48,11 +48,11 @@ pub(super) async fn run(target: &str, client: &Client) -> Result<(), End> {
     seen(&messages, client).await?;
     let mut page = Page::new(circle.clone(), messages);
     let mut feed = Feed::new(Some(circle), Some(page.last()), client).await?;
-    let signals = Signals::new()?;
+    let mut signals = Signals::new()?;
     let mut window = Window::open().map_err(|error| End::unexpected("use the terminal", &error))?;
     let talked = tokio::select! {
         talked = talk(&mut page, &mut feed, &mut window, client) => talked,
-        () = signals.any() => Ok(()),
+        _ = signals.next() => Ok(()),
     };
     drop(window); // what is said about the end stands on the person's own page
     talked

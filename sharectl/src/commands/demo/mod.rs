@@ -47,11 +47,11 @@ struct Step<'a> {
 
 impl Demo {
     pub(crate) async fn run(self, screen: &Screen) -> Result<(), End> {
-        let signals = Signals::new()?;
+        let mut signals = Signals::new()?;
         let top = tempfile::Builder::new().prefix("sharekaro-demo.").tempdir().map_err(|error| local("make a temporary folder", &error))?;
         let told = tokio::select! {
             told = story(top.path(), screen) => told,
-            () = signals.any() => Err(ErrorBody::new(ErrorCode::Cancelled, "the demo was interrupted; nothing of it is left").into()),
+            _ = signals.next() => Err(ErrorBody::new(ErrorCode::Cancelled, "the demo was interrupted; nothing of it is left").into()),
         };
         let cleaned = top.close().map_err(|error| local("remove the temporary folder", &error));
         told?;

@@ -22,7 +22,7 @@ use sharekaro_proto::{
 };
 
 use self::table::{FollowTable, NAMED_MAX, Outcome};
-use super::signals::Interrupts;
+use super::signals::Signals;
 use crate::{
     ending::{End, INTERRUPTED},
     print::{
@@ -41,18 +41,28 @@ const TICK: Duration = Duration::from_millis(250);
 
 /// Follows these transfers until each is at an end, or there is nothing to wait for.
 pub(super) async fn to_the_end(transfers: Vec<Transfer>, wait: Option<Duration>, client: &Client, screen: &Screen) -> Result<(), End> {
-    let mut interrupts = Interrupts::new()?;
+    until(Signals::interrupts()?, transfers, wait, client, screen).await
+}
+
+/// The same for who waits for more signals than Ctrl-C: any other ends us, and the transfers go on.
+pub(super) async fn until(
+    mut signals: Signals,
+    transfers: Vec<Transfer>,
+    wait: Option<Duration>,
+    client: &Client,
+    screen: &Screen,
+) -> Result<(), End> {
     let mut progress = Progress::new(screen, transfers.len());
     let mut table = FollowTable::new(transfers, wait, Instant::now());
     let mut events = client.events().await?;
     show(table.transfers(), screen, &mut progress)?;
     let followed = tokio::select! {
         followed = follow(&mut table, &mut events, screen, &mut progress) => followed,
-        () = interrupts.next() => Err(End::Told(INTERRUPTED)),
+        ended = signals.next() => Err(End::Told(ended)),
     };
     progress.end();
     match followed {
-        Err(End::Told(INTERRUPTED)) => detach(&table, interrupts, client, screen).await,
+        Err(End::Told(INTERRUPTED)) => detach(&table, signals, client, screen).await,
         Err(end) => Err(end),
         Ok(()) => tell(table.outcomes(Instant::now()), screen),
     }
@@ -90,16 +100,17 @@ fn show<'a>(transfers: impl IntoIterator<Item = &'a Transfer>, screen: &Screen, 
 }
 
 /// The first Ctrl-C: the transfers go on without us, unless a second one follows.
-async fn detach(table: &FollowTable, mut interrupts: Interrupts, client: &Client, screen: &Screen) -> Result<(), End> {
+async fn detach(table: &FollowTable, mut signals: Signals, client: &Client, screen: &Screen) -> Result<(), End> {
     let going_on: Vec<&Transfer> = table.transfers().filter(|transfer| !transfer.state.ended()).collect();
     for transfer in &going_on {
         let id = transfer.id;
         screen.note(&format!("{id} {} goes on without us; see it with `sharectl transfer show {id}`", way(transfer)));
     }
     screen.note(&format!("Ctrl-C again within {} cancels", span(SECOND_THOUGHT.as_secs())));
-    let cancelled = tokio::time::timeout(SECOND_THOUGHT, interrupts.next()).await.is_ok();
-    if !cancelled {
-        return Err(End::Told(INTERRUPTED));
+    match tokio::time::timeout(SECOND_THOUGHT, signals.next()).await {
+        Ok(INTERRUPTED) => {}
+        Ok(ended) => return Err(End::Told(ended)),
+        Err(_) => return Err(End::Told(INTERRUPTED)),
     }
     let mut ended = Vec::new();
     for transfer in going_on {

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 use super::{absolute_of, packets};
 use crate::{
     cli::time,
-    commands::signals::Interrupts,
+    commands::signals::Signals,
     ending::End,
     print::{
         Screen,
@@ -50,7 +50,7 @@ pub(crate) struct Capture {
 impl Capture {
     /// With --json an object a second, the last of them whole.
     pub(crate) async fn run(self, client: &Client, screen: &Screen) -> Result<(), End> {
-        let mut interrupts = Interrupts::new()?;
+        let mut interrupts = Signals::interrupts()?;
         let wanted = BeginCapture {
             interface: self.interface,
             filter: self.filter,
@@ -66,7 +66,7 @@ impl Capture {
         let left = self.duration.unwrap_or(Duration::MAX);
         tokio::select! {
             over = follow(&path, left, client, screen) => over?,
-            () = interrupts.next() => {}
+            _ = interrupts.next() => {}
         }
         let whole: CaptureBody = client.delete(&path).await?;
         screen.say(&whole, || shown(&whole))?;
