@@ -8,7 +8,10 @@ use std::{
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode,
     control::{event::Fact, transfer::Transfer},
-    nouns::{text::Shown, transfer::TransferState},
+    nouns::{
+        text::Shown,
+        transfer::{Phase, TransferState},
+    },
 };
 
 use crate::print::transfer::more;
@@ -49,13 +52,15 @@ struct Row {
 pub(super) struct FollowTable {
     rows: Vec<Row>,
     online: HashMap<DeviceId, bool>,
+    /// Whether a snapshot said who is online: before that nobody is too late.
+    looked: bool,
     wait: Option<Duration>,
 }
 
 impl FollowTable {
     pub(super) fn new(transfers: Vec<Transfer>, wait: Option<Duration>, now: Instant) -> Self {
         let row = |transfer: Transfer| Row { reached: reached(&transfer), standing: Standing::Moving, since: now, transfer };
-        let mut table = Self { rows: transfers.into_iter().map(row).collect(), online: HashMap::new(), wait };
+        let mut table = Self { rows: transfers.into_iter().map(row).collect(), online: HashMap::new(), looked: false, wait };
         table.look_again(now);
         table
     }
@@ -68,6 +73,7 @@ impl FollowTable {
     pub(super) fn apply(&mut self, fact: Fact, now: Instant) -> Vec<Transfer> {
         let changed = match fact {
             Fact::Snapshot(all) => {
+                self.looked = true;
                 self.online = all.peers.iter().map(|peer| (peer.id, peer.online)).collect();
                 all.transfers.into_iter().filter(|transfer| self.replace(transfer)).collect()
             }
@@ -95,7 +101,7 @@ impl FollowTable {
 
     fn look_again(&mut self, now: Instant) {
         for row in &mut self.rows {
-            let standing = standing(&row.transfer, self.online.get(&row.transfer.peer_id).copied());
+            let standing = standing(&row.transfer, online(&self.online, row));
             if standing != row.standing || standing == Standing::Moving {
                 (row.standing, row.since) = (standing, now);
             }
@@ -123,12 +129,13 @@ impl FollowTable {
             return Some(Some(error.clone()));
         }
         let bound = match row.standing {
+            _ if !self.looked => None,
             Standing::Moving => None,
             Standing::Unreachable if !row.reached => Some(self.wait.unwrap_or(PEER_PATIENCE)),
             Standing::Unreachable | Standing::Asked | Standing::Resting => self.wait,
         };
         let late = now.duration_since(row.since) >= bound?;
-        late.then(|| Some(too_late(row)))
+        late.then(|| Some(too_late(row, online(&self.online, row))))
     }
 }
 
@@ -137,9 +144,15 @@ fn reached(transfer: &Transfer) -> bool {
     !matches!(transfer.state, TransferState::Queued | TransferState::Waiting) || transfer.bytes_confirmed > 0
 }
 
+fn online(all: &HashMap<DeviceId, bool>, row: &Row) -> Option<bool> {
+    all.get(&row.transfer.peer_id).copied()
+}
+
 fn standing(transfer: &Transfer, online: Option<bool>) -> Standing {
     let offline = online == Some(false) || transfer.error.as_ref().is_some_and(|error| error.code == ErrorCode::Offline);
     match transfer.state {
+        // our own reading of what is sent, however long it takes: nobody else has a part in it
+        TransferState::Queued | TransferState::Waiting if transfer.phase == Phase::Scanning => Standing::Moving,
         TransferState::Queued | TransferState::Waiting if offline => Standing::Unreachable,
         TransferState::Queued | TransferState::Waiting | TransferState::Paused => Standing::Resting,
         TransferState::Offered => Standing::Asked,
@@ -152,12 +165,14 @@ pub(super) fn needs_a_person(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::NoSpace | ErrorCode::LocalFile | ErrorCode::NotTrusted | ErrorCode::KeyChanged)
 }
 
-fn too_late(row: &Row) -> ErrorBody {
+/// A peer that counts as online and does not answer may be gone; one that we did not try to reach yet is not.
+fn too_late(row: &Row, online: Option<bool>) -> ErrorBody {
     let (id, peer) = (row.transfer.id, Shown(&row.transfer.peer));
+    let in_line = online == Some(true) && row.transfer.phase == Phase::Resting;
     let hint = format!("`sharectl transfer show {id}` tells how it goes on");
     match row.standing {
         Standing::Asked => ErrorBody::new(ErrorCode::TimedOut, format!("nobody answered at {peer} in time; the offer {id} still stands")),
-        _ if row.standing == Standing::Unreachable || !row.reached => {
+        _ if row.standing == Standing::Unreachable || !row.reached && !in_line => {
             let error = ErrorBody::new(ErrorCode::Offline, format!("{peer} cannot be reached; {id} is queued"));
             return error.hint(format!("it goes as soon as {peer} is there; {hint}"));
         }
@@ -209,8 +224,11 @@ pub(super) fn exit_code(outcomes: &[Outcome]) -> u8 {
 #[cfg(test)]
 mod tests {
     use sharekaro_proto::{
-        control::transfer::Skipped,
-        nouns::transfer::{Phase, SkipReason},
+        control::{
+            event::{PeerForgotten, Snapshot},
+            transfer::Skipped,
+        },
+        nouns::transfer::SkipReason,
     };
 
     use super::*;
@@ -220,7 +238,13 @@ mod tests {
 
     fn table(state: TransferState, wait: Option<u64>) -> (FollowTable, Instant) {
         let now = Instant::now();
-        (FollowTable::new(vec![transfer(1, state)], wait.map(Duration::from_secs), now), now)
+        let mut table = FollowTable::new(vec![transfer(1, state)], wait.map(Duration::from_secs), now);
+        table.apply(snapshot(), now);
+        (table, now)
+    }
+
+    fn snapshot() -> Fact {
+        Fact::Snapshot(Box::new(Snapshot { peers: vec![], transfers: vec![], pairings: vec![], drops: vec![], warnings: vec![] }))
     }
 
     fn seen(online: bool) -> Fact {
@@ -316,6 +340,32 @@ mod tests {
         }
 
         assert!(table.over(now + SECOND * 5));
+    }
+
+    #[test]
+    fn our_own_scan_is_never_too_late_and_no_fault_of_the_peer() {
+        let (mut table, now) = table(TransferState::Queued, Some(5));
+        table.apply(seen(true), now);
+        table.apply(Fact::TransferChanged(Box::new(Transfer { phase: Phase::Scanning, ..transfer(1, TransferState::Queued) })), now);
+        table.apply(Fact::PeerForgotten(PeerForgotten { id: DeviceId::from_bytes([9; 32]) }), now + SECOND * 60);
+        assert!(!table.over(now + SECOND * 3_600));
+
+        let scanned = now + SECOND * 60;
+        table.apply(Fact::TransferChanged(Box::new(transfer(1, TransferState::Queued))), scanned);
+
+        assert!(!table.over(scanned + SECOND * 4) && table.over(scanned + SECOND * 5));
+        assert_eq!(exit_code(&table.outcomes(scanned + SECOND * 5)), 11, "a peer that is online was called off");
+    }
+
+    #[test]
+    fn nobody_is_too_late_before_we_know_who_is_there() {
+        let now = Instant::now();
+        let mut table = FollowTable::new(vec![transfer(1, TransferState::Queued)], Some(Duration::ZERO), now);
+        assert!(!table.over(now));
+
+        table.apply(snapshot(), now);
+
+        assert!(table.over(now));
     }
 
     #[test]
