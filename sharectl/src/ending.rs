@@ -19,6 +19,8 @@ pub(crate) enum End {
     Failed(ErrorBody),
     /// All was said already.
     Told(u8),
+    /// The same, with what was said: for who has another place to say it.
+    ToldOf { code: u8, errors: Vec<ErrorBody> },
 }
 
 impl End {
@@ -35,7 +37,7 @@ impl End {
     /// Says what is left to say.
     pub(crate) fn exit(self, screen: &Screen) -> ExitCode {
         match self {
-            Self::Told(code) => code.into(),
+            Self::Told(code) | Self::ToldOf { code, .. } => code.into(),
             Self::Failed(error) => {
                 screen.failure(&error);
                 let code = error.code.exit_code();

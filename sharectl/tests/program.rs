@@ -2,6 +2,8 @@
 
 mod daemon;
 
+use std::{fs, os::unix::fs::PermissionsExt};
+
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -174,6 +176,59 @@ fn ctrl_c_detaches_and_a_second_one_cancels() {
     let said = sending.said();
     assert_eq!((said.code(), said.last()["state"].as_str()), (13, Some("cancelled")));
     assert_eq!(daemon.asked("POST /v1/transfers/t1/cancel").len(), 1);
+}
+
+#[test]
+fn one_that_ended_before_it_was_cancelled_keeps_none_of_the_others() {
+    let sent = ["t1", "t2"].map(|id| transfer(id, "active", json!({})));
+    let gone = json!({ "error": { "code": "wrong_state", "message": "t1 is done", "hint": "" } });
+    let replies = vec![
+        ("POST /v1/transfers", 200, json!({ "transfers": sent })),
+        ("POST /v1/transfers/t1/cancel", 409, gone),
+        ("GET /v1/transfers/t1", 200, transfer("t1", "done", json!({}))),
+        ("POST /v1/transfers/t2/cancel", 200, transfer("t2", "cancelled", json!({}))),
+    ];
+    let daemon = Daemon::new(replies, vec![snapshot(vec![])]);
+    daemon.file("f");
+    let mut sending = daemon.start(&["send", "bob,carol", "f", "--json"]);
+    sending.next_line();
+    sending.interrupt();
+    let _notes = (sending.next_note(), sending.next_note(), sending.next_note());
+
+    sending.interrupt();
+
+    let said = sending.said();
+    let states: Vec<_> = said.last()["transfers"].as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
+    assert_eq!((said.code(), states), (13, vec![json!("done"), json!("cancelled")]));
+}
+
+/// Stands for zenity: takes the first of what it is offered behind `--`, and writes down what it was asked.
+const CHOOSER: &str =
+    "#!/bin/sh\nprintf '%s\\n' \"$@\" >>\"${0%/*}/asked\"\nwhile [ \"$1\" != -- ]; do shift || exit 1; done\necho \"$2\"\n";
+
+#[test]
+fn what_becomes_of_files_sent_from_a_window_is_said_in_one() {
+    let declined = transfer("t1", "declined", json!({ "error": { "code": "declined", "message": "not now", "hint": "" } }));
+    let replies = vec![
+        ("GET /v1/peers", 200, json!({ "peers": [peer("bob", true)] })),
+        ("POST /v1/transfers", 200, json!({ "transfers": [declined] })),
+    ];
+    let daemon = Daemon::new(replies, vec![snapshot(vec![])]);
+    daemon.file("f");
+    let chooser = daemon.file("zenity");
+    fs::write(&chooser, CHOOSER).unwrap();
+    fs::set_permissions(&chooser, fs::Permissions::from_mode(0o755)).unwrap();
+    let bin = chooser.parent().unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.display());
+
+    let said = daemon.start_with(&["send", "--ask", "--", "f"], |command| {
+        command.env("PATH", path).env_remove("XDG_CURRENT_DESKTOP");
+    });
+    let said = said.said();
+
+    let asked = fs::read_to_string(bin.join("asked")).unwrap();
+    assert_eq!(said.code(), 6, "{}", said.err());
+    assert!(asked.contains("--error") && asked.contains("bob declined: not now"), "{asked}");
 }
 
 #[test]

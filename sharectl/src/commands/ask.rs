@@ -57,9 +57,14 @@ pub(super) async fn peer(client: &Client) -> Result<String, ErrorBody> {
     online.iter().map(|peer| format!("k:{}", peer.id)).find(|known| *known == key).ok_or_else(nobody)
 }
 
-/// Shows an error in a window; best effort, as it stands on standard error already.
-pub(super) fn show(error: &ErrorBody) {
-    let text = Shown(&error.message).to_string();
+/// Shows in a window what went wrong, but not what a person wanted so; best effort, as it stands on standard error
+/// already.
+pub(super) fn show(errors: &[ErrorBody]) {
+    let wrong: Vec<String> = errors.iter().filter(|it| it.code != ErrorCode::Cancelled).map(|it| Shown(&it.message).to_string()).collect();
+    if wrong.is_empty() {
+        return;
+    }
+    let text = wrong.join("\n");
     let Ok(dialog) = Dialog::find() else { return };
     let _ =
         dialog.ask(&["--error", "--no-markup", "--title", TITLE, &format!("--text={text}")], &["--title", TITLE, "--sorry", &text], &[]);

@@ -94,11 +94,12 @@ impl Send {
             Ok((target, paths)) => Self { target: Some(target.into()), paths, ask: false, ..self }.run_told(client, screen).await,
             Err(error) => Err(error.into()),
         };
-        if let Err(End::Failed(error)) = &done
-            && error.code != ErrorCode::Cancelled
-        {
-            ask::show(error);
-        }
+        let said = match &done {
+            Err(End::Failed(error)) => std::slice::from_ref(error),
+            Err(End::ToldOf { errors, .. }) => errors.as_slice(),
+            _ => &[],
+        };
+        ask::show(said);
         done
     }
 

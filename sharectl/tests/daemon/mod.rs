@@ -65,8 +65,14 @@ impl Daemon {
 
     /// The same in the background.
     pub(crate) fn start(&self, args: &[&str]) -> Running {
+        self.start_with(args, |_| {})
+    }
+
+    /// The same in an environment of its own.
+    pub(crate) fn start_with(&self, args: &[&str], set: impl FnOnce(&mut Command)) -> Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_sharectl"));
         command.args(args).current_dir(self.dir.path()).env_remove("SHAREKARO_SOCKET").env("XDG_RUNTIME_DIR", self.dir.path());
+        set(&mut command);
         Running(command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use sharekaro_proto::{
-    ErrorBody, ErrorCode,
+    ErrorBody, ErrorCode, TransferId,
     client::{Client, EventStream},
     control::{
         routes,
@@ -112,18 +112,33 @@ async fn detach(table: &FollowTable, mut signals: Signals, client: &Client, scre
         Ok(ended) => return Err(End::Told(ended)),
         Err(_) => return Err(End::Told(INTERRUPTED)),
     }
-    let mut ended = Vec::new();
+    let (mut ended, mut trouble) = (Vec::new(), None);
     for transfer in going_on {
-        ended.push(client.post::<Transfer>(&routes::fill(routes::TRANSFER_CANCEL, &transfer.id.to_string())).await?);
+        match cancelled(transfer.id, client).await {
+            Ok(transfer) => ended.push(transfer),
+            Err(error) => trouble = trouble.or(Some(error)), // the others are cancelled all the same
+        }
     }
     last_line(&ended, screen)?;
-    screen.note("cancelled");
-    Err(End::Told(ErrorCode::Cancelled.exit_code()))
+    for transfer in &ended {
+        screen.note(&format!("{} is {}", transfer.id, transfer.state));
+    }
+    Err(trouble.map_or(End::Told(ErrorCode::Cancelled.exit_code()), End::Failed))
+}
+
+/// The transfer at its end: one that ended by itself meanwhile is not cancelled any more.
+async fn cancelled(id: TransferId, client: &Client) -> Result<Transfer, ErrorBody> {
+    let id = id.to_string();
+    match client.post(&routes::fill(routes::TRANSFER_CANCEL, &id)).await {
+        Err(error) if error.code == ErrorCode::WrongState => client.get(&routes::fill(routes::TRANSFER, &id)).await,
+        done => done,
+    }
 }
 
 /// Says how each ended; the exit code is that of all of them together.
 fn tell(outcomes: Vec<Outcome>, screen: &Screen) -> Result<(), End> {
     let code = table::exit_code(&outcomes);
+    let errors = outcomes.iter().filter_map(|outcome| Some(with_its_author(outcome.error.as_ref()?, &outcome.transfer))).collect();
     let mut transfers = Vec::with_capacity(outcomes.len());
     for outcome in outcomes {
         if !screen.is_json() {
@@ -132,7 +147,7 @@ fn tell(outcomes: Vec<Outcome>, screen: &Screen) -> Result<(), End> {
         transfers.push(Transfer { error: outcome.error.or(outcome.transfer.error), ..outcome.transfer });
     }
     last_line(&transfers, screen)?;
-    if code == 0 { Ok(()) } else { Err(End::Told(code)) }
+    if code == 0 { Ok(()) } else { Err(End::ToldOf { code, errors }) }
 }
 
 /// The result for programs: the transfer, or all of them.
