@@ -28,6 +28,12 @@ pub fn save(transaction: &Transaction<'_>, name: &str, peers: &BTreeSet<DeviceId
     Ok(())
 }
 
+/// Takes a peer out of all groups.
+pub fn leave(transaction: &Transaction<'_>, peer: DeviceId) -> rusqlite::Result<()> {
+    transaction.execute("DELETE FROM groups WHERE peer = ?1", [peer.as_bytes()])?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ impl Engine {
         let with = match query.peer.as_deref() {
             None => With::Everybody,
             Some(target) => match audience(target) {
-                Some(audience) => With::Audience(audience.to_owned(), self.resolve(audience)?),
+                Some(audience) => With::Audience(audience.to_owned(), self.members(audience)?),
                 None => With::Peer(self.find_peer(target)?),
             },
         };

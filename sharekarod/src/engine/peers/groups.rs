@@ -65,6 +65,18 @@ impl Engine {
         self.keep_group(name, peers).await
     }
 
+    /// All who are in a group, whatever they may do now; or `all`.
+    ///
+    /// # Errors
+    /// No such group, nobody is paired.
+    pub(crate) fn members(&self, audience: &str) -> Result<Vec<DeviceId>, ErrorBody> {
+        let Some(name) = audience.strip_prefix('@') else { return self.resolve(audience) };
+        self.look(|state| match state.groups.get(name) {
+            Some(peers) => Ok(peers.iter().copied().collect()),
+            None => Err(no_group(name, &state.groups)),
+        })
+    }
+
     fn all_of(&self, targets: &[String]) -> Result<BTreeSet<DeviceId>, ErrorBody> {
         let mut ids = BTreeSet::new();
         for target in targets {

@@ -104,7 +104,8 @@ pub(crate) fn audience(target: &str) -> Option<&str> {
 }
 
 impl Engine {
-    /// The peers that a target names, each once: `all`, `@group`, or aliases, names and key prefixes joined by commas.
+    /// The peers that a target names, each once: `all`, `@group`, or aliases, names and key prefixes joined by commas. Of a
+    /// group, those that are paired: who was blocked is in it, gets nothing, and keeps nothing from the others.
     ///
     /// # Errors
     /// Nobody, or several where one is meant.
@@ -114,7 +115,7 @@ impl Engine {
             for part in target.split(',').map(str::trim).filter(|part| !part.is_empty()) {
                 if let Some(name) = part.strip_prefix('@') {
                     let group = state.groups.get(name).ok_or_else(|| super::groups::no_group(name, &state.groups))?;
-                    ids.extend(group);
+                    ids.extend(group.iter().filter(|id| state.peers.get(id).is_some_and(|known| known.trust.paired())));
                 } else if part == "all" {
                     ids.extend(state.peers.iter().filter(|known| known.trust.paired()).map(|known| known.id));
                 } else {

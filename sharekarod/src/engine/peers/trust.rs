@@ -1,11 +1,12 @@
 //! What a person says about a peer: rename, trust, block, forget.
 
 use sharekaro_proto::{
-    DeviceId, ErrorBody, ErrorCode,
+    DeviceId, ErrorBody, ErrorCode, TransferId,
     control::peer::{Peer, Peers, Rename, SetTrust},
     nouns::{shell::ShellWord, text::is_obeyed, trust::Trust},
 };
 
+use rusqlite::Transaction;
 use tokio::sync::MutexGuard;
 
 use super::table::Known;
@@ -111,20 +112,44 @@ impl Engine {
         self.peer(&id.to_string())
     }
 
-    /// Everything that a person said of it is gone; it has to be paired anew.
+    /// Everything that a person said of it is gone, in groups too; it has to be paired anew. What is open with it ends.
     ///
     /// # Errors
     /// Nobody, or several.
     pub async fn forget(&self, target: &str) -> Result<(), ErrorBody> {
         let id = self.find_peer(target)?;
         let changes = self.one_change().await;
-        self.store().write(Durability::Durable, move |t| store::peers::delete(t, id)).await?;
-        self.update(|state| state.peers.forget(&id));
+        let forget = move |t: &Transaction<'_>| {
+            store::peers::delete(t, id)?;
+            store::groups::leave(t, id)?;
+            store::messages::give_up(t, id)
+        };
+        let given_up = self.store().write(Durability::Durable, forget).await?;
+        self.update(|state| {
+            state.peers.forget(&id);
+            state.groups.values_mut().for_each(|peers| _ = peers.remove(&id));
+            state.groups.retain(|_, peers| !peers.is_empty());
+            state.messages.changed(given_up);
+        });
         drop(changes);
+        self.drop_targets_changed();
         self.note_person(id, "forget", "");
+        self.cancel_all_with(id).await;
         self.part_from(id);
         self.keep_connected(id);
         Ok(())
+    }
+
+    async fn cancel_all_with(&self, id: DeviceId) {
+        let open: Vec<TransferId> = self.look(|state| {
+            let records = state.transfers.iter().map(|row| &row.record);
+            records.filter(|record| record.peer == id && !record.state.ended()).map(|record| record.id).collect()
+        });
+        for transfer in open {
+            if let Err(e) = self.cancel(transfer).await {
+                tracing::warn!(id = %transfer, "cannot cancel what was open with a peer that is forgotten: {}", e.message);
+            }
+        }
     }
 
     /// A person, or a code that a person passed on, confirmed this key.
@@ -214,6 +239,14 @@ fn is_alias(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use sharekaro_proto::{
+        control::{
+            message::{GroupPeers, WriteMessage},
+            transfer::Send,
+        },
+        nouns::transfer::TransferState,
+    };
+
     use super::*;
     use crate::engine::tests::quiet;
 
@@ -252,6 +285,49 @@ mod tests {
         blocked.unwrap();
         assert_eq!(kept(&engine).await[0].trust, Trust::Blocked);
         assert_eq!(engine.pair_with(BOB).await.unwrap_err().code, ErrorCode::NotTrusted);
+    }
+
+    #[tokio::test]
+    async fn who_is_forgotten_is_in_no_group_and_nothing_is_open_with_it() {
+        let (engine, dir) = with_bob().await;
+        let carol = DeviceId::from_bytes([3; 32]);
+        engine.update(|state| state.peers.meet(carol, "carol").map(drop));
+        engine.pair_with(carol).await.unwrap();
+        let both = GroupPeers { peers: vec!["bob".into(), "carol".into()] };
+        engine.add_to_group("team", &both).await.unwrap();
+        engine.add_to_group("bobs", &GroupPeers { peers: vec!["bob".into()] }).await.unwrap();
+        let sent = engine.send_to(&Send::default(), &[BOB, carol], &[dir.path().to_owned()]).await.unwrap().transfers;
+        let text = WriteMessage { target: "@team".into(), text: "hello".into(), id: None };
+        engine.write_message(text.clone()).await.unwrap();
+
+        engine.forget("bob").await.unwrap();
+
+        let groups = engine.store().read(store::groups::load).await.unwrap();
+        assert_eq!(groups, store::groups::Groups::from([("team".to_owned(), [carol].into())]));
+        assert_eq!(engine.look(|state| state.groups.clone()), groups);
+        for it in sent {
+            let cancelled = engine.transfer(it.id).unwrap().state == TransferState::Cancelled;
+            assert_eq!(cancelled, it.peer_id == BOB, "{}", it.peer);
+        }
+        let waits = |c: &rusqlite::Connection| store::messages::pending(c, BOB, 9, 99);
+        assert_eq!(engine.store().read(waits).await.unwrap().1, []);
+    }
+
+    #[tokio::test]
+    async fn who_is_blocked_keeps_nothing_from_the_others_of_its_group() {
+        let (engine, _dir) = with_bob().await;
+        let carol = DeviceId::from_bytes([3; 32]);
+        engine.update(|state| state.peers.meet(carol, "carol").map(drop));
+        engine.pair_with(carol).await.unwrap();
+        engine.add_to_group("team", &GroupPeers { peers: vec!["bob".into(), "carol".into()] }).await.unwrap();
+
+        engine.block("bob").await.unwrap();
+
+        let text = WriteMessage { target: "@team".into(), text: "hello".into(), id: None };
+        assert_eq!(engine.write_message(text).await.unwrap().messages.len(), 1);
+        assert_eq!(engine.resolve("@team").unwrap(), [carol]);
+        engine.unblock("bob").await.unwrap();
+        assert_eq!(engine.resolve("@team").unwrap(), [BOB, carol]);
     }
 
     #[tokio::test]

@@ -79,7 +79,7 @@ impl Sender {
         let entry = entry.trim().to_lowercase();
         let is = |names: &[String], wanted: &str| names.iter().any(|name| name.to_lowercase() == wanted);
         if let Some(group) = entry.strip_prefix('@') {
-            return is(&self.groups, group);
+            return (self.trust.paired() || !lets_in(action)) && is(&self.groups, group);
         }
         if let Some(room) = entry.strip_prefix('#') {
             return is(&self.rooms, room);

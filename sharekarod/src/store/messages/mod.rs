@@ -10,7 +10,8 @@ mod outbox;
 pub use history::{Part, With, mark_read, part, unread};
 pub use inbox::{Heard, Taken, knock, knocked, take_in, welcome};
 pub use outbox::{
-    Draft, PENDING_MAX, Refused, acknowledge, confirm_read, expire, pending, pending_peers, receipts, receipts_told, renew, sent, write,
+    Draft, PENDING_MAX, Refused, acknowledge, confirm_read, expire, give_up, pending, pending_peers, receipts, receipts_told, renew, sent,
+    write,
 };
 
 use rusqlite::{Row, Transaction, params};

@@ -176,6 +176,15 @@ pub fn expire(transaction: &Transaction<'_>, before_ms: i64) -> rusqlite::Result
     rows.collect()
 }
 
+/// What waits for this peer is given up, and so is telling it what was read.
+pub fn give_up(transaction: &Transaction<'_>, peer: DeviceId) -> rusqlite::Result<Vec<MessageRow>> {
+    transaction.execute("UPDATE messages SET untold = 0 WHERE peer = ?1 AND untold = 1", [peer.as_bytes()])?;
+    let sql = format!("UPDATE messages SET state = 'expired' WHERE peer = ?1 AND state IN ('queued', 'sent') RETURNING {COLUMNS}");
+    let mut statement = transaction.prepare(&sql)?;
+    let rows = statement.query_map([peer.as_bytes()], read)?;
+    rows.collect()
+}
+
 /// The peer knows our numbers for something else: our database is an older one than it remembers. A new outbox begins.
 pub fn renew(transaction: &Transaction<'_>, peer: DeviceId) -> rusqlite::Result<()> {
     transaction.execute(

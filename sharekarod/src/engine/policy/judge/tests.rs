@@ -122,6 +122,20 @@ fn verdict(rules: &[Arc<ParsedRule>], facts: &Facts) -> Verdict {
     }
 }
 
+#[test]
+fn a_group_lets_in_the_paired_among_its_members_and_keeps_out_all_of_them() {
+    for (trust, action, is_meant) in [
+        (Trust::Ask, Action::Accept, true),
+        (Trust::Unknown, Action::Accept, false),
+        (Trust::Blocked, Action::Quarantine, false),
+        (Trust::Unknown, Action::Decline, true),
+        (Trust::Changed, Action::Ask, true),
+    ] {
+        let sender = Sender { trust, ..sender("bob") };
+        assert_eq!(sender.is_meant("@Office", action), is_meant, "{trust} {action:?}");
+    }
+}
+
 /// Who offers how many bytes in how many files, when, and their names; which rule decides, and what.
 const CASES: &[(&str, u64, u64, &str, &str, &str, &str)] = &[
     // patterns: any file is enough to decline, in either case, at the end of the name only
