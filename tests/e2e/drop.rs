@@ -417,3 +417,35 @@ fn a_stranger_that_calls_itself_like_the_target_gets_nothing() -> Result<()> {
         in_sent(alice, &["bob/secret"])
     })
 }
+
+#[test]
+fn what_is_renamed_while_it_waits_goes_under_its_new_name() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        bob.ctl("trust alice ask").ok()?;
+        bob.kill()?;
+        until("bob is off", 45, || Ok((alice.peer(bob)?["online"] == false).then_some(())))?;
+        // both wait, so that they go together
+        for name in ["a.txt", "c.txt"] {
+            fs::write(bobs.join(name), name)?;
+            item_is(alice, name, "waiting")?;
+        }
+        bob.start()?;
+        let offer =
+            until("an offer waits", 30, || Ok(bob.ctl("inbox").ok()?.last()?["waiting"].as_array().and_then(|it| it.first().cloned())))?;
+        ensure!(offer["files"] == 2, "{offer}");
+
+        fs::rename(bobs.join("a.txt"), bobs.join("b.txt"))?;
+        until("it is known by its new name", 30, || {
+            Ok(items(alice)?.into_iter().find(|it| it["path"].as_str().is_some_and(|path| path.ends_with("b.txt"))))
+        })?;
+        bob.ctl("trust alice accept").ok()?;
+        bob.ctl("inbox accept").arg(offer["id"].as_str().context("no id")?).ok()?;
+
+        ensure!(fs::read(bob.received("b.txt")?)? == b"a.txt", "something else came");
+        in_sent(alice, &["bob/b.txt", "bob/c.txt"])?;
+        ensure!(bob.inbox_files()?.len() == 2, "{:?}", bob.inbox_files()?);
+        Ok(())
+    })
+}

@@ -64,6 +64,8 @@ pub struct DropRow {
     pub root: PathBuf,
     /// Where it lay, from there on.
     pub place: PathBuf,
+    /// What its transfers call it; where it was renamed meanwhile, it lies under another name.
+    pub travels_as: Option<OsString>,
     /// To whom, as a person wrote it.
     pub target: String,
     /// What it was.
@@ -86,8 +88,8 @@ pub struct DropRow {
 pub fn insert(transaction: &Transaction<'_>, row: &DropRow) -> rusqlite::Result<i64> {
     transaction
         .prepare_cached(
-            "INSERT INTO drops (root, place, target, print, ino, stage, reason, filed, changed_ms)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+            "INSERT INTO drops (root, place, target, print, ino, stage, reason, filed, changed_ms, travels_as)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         )?
         .execute(params![
             bytes(&row.root),
@@ -98,7 +100,8 @@ pub fn insert(transaction: &Transaction<'_>, row: &DropRow) -> rusqlite::Result<
             row.stage.word(),
             row.reason,
             row.filed.as_deref().map(bytes),
-            row.changed_ms
+            row.changed_ms,
+            row.travels_as.as_deref().map(OsStrExt::as_bytes)
         ])?;
     let id = transaction.last_insert_rowid();
     keep_receivers(transaction, id, &row.receivers)?;
@@ -133,7 +136,8 @@ pub fn record(
 pub fn save(transaction: &Transaction<'_>, row: &DropRow) -> rusqlite::Result<()> {
     transaction
         .prepare_cached(
-            "UPDATE drops SET place = ?2, stage = ?3, reason = ?4, filed = ?5, changed_ms = ?6, print = ?7, ino = ?8 WHERE id = ?1",
+            "UPDATE drops SET place = ?2, stage = ?3, reason = ?4, filed = ?5, changed_ms = ?6, print = ?7, ino = ?8, travels_as = ?9
+             WHERE id = ?1",
         )?
         .execute(params![
             row.id,
@@ -143,7 +147,8 @@ pub fn save(transaction: &Transaction<'_>, row: &DropRow) -> rusqlite::Result<()
             row.filed.as_deref().map(bytes),
             row.changed_ms,
             row.print,
-            row.ino.cast_signed()
+            row.ino.cast_signed(),
+            row.travels_as.as_deref().map(OsStrExt::as_bytes)
         ])?;
     keep_receivers(transaction, row.id, &row.receivers)
 }
@@ -227,7 +232,7 @@ pub fn unname(transaction: &Transaction<'_>, name: &str) -> rusqlite::Result<()>
 
 fn list(connection: &Connection, which: &str, params: impl rusqlite::Params) -> rusqlite::Result<Vec<DropRow>> {
     let mut statement = connection.prepare_cached(&format!(
-        "SELECT id, root, place, target, print, ino, stage, reason, filed, changed_ms FROM drops WHERE {which}"
+        "SELECT id, root, place, target, print, ino, stage, reason, filed, changed_ms, travels_as FROM drops WHERE {which}"
     ))?;
     let mut rows = statement.query_map(params, row)?.collect::<Result<Vec<_>, _>>()?;
     let mut receivers = connection.prepare_cached("SELECT peer, transfer, done FROM drop_receivers WHERE drop_id = ?1 ORDER BY peer")?;
@@ -255,6 +260,7 @@ fn row(row: &Row<'_>) -> rusqlite::Result<DropRow> {
         reason: row.get(7)?,
         filed: row.get::<_, Option<Vec<u8>>>(8)?.map(path),
         changed_ms: row.get(9)?,
+        travels_as: row.get::<_, Option<Vec<u8>>>(10)?.map(OsString::from_vec),
         receivers: Vec::new(),
     })
 }
@@ -277,6 +283,7 @@ mod tests {
             id: 0,
             root: "/drop".into(),
             place: path([place.as_bytes(), b"\xe9"].concat()),
+            travels_as: Some(OsString::from_vec(b"a\xe9".into())),
             target: "@team".into(),
             print: [place.len() as u8; 16],
             ino: u64::MAX,

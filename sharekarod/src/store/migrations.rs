@@ -164,6 +164,7 @@ const STEPS: &[M<'_>] = &[
          PRIMARY KEY (dev, ino, witness)
      ) STRICT, WITHOUT ROWID;",
     ),
+    M::up("ALTER TABLE drops ADD COLUMN travels_as BLOB;"),
 ];
 
 pub(super) fn run(connection: &mut Connection) -> Result<(), rusqlite_migration::Error> {

@@ -175,6 +175,7 @@ mod tests {
             id: 3,
             root: root.clone(),
             place: place.clone(),
+            travels_as: None,
             target: "bob".into(),
             print: seen.print,
             ino: seen.ino,

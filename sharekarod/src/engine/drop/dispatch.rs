@@ -229,14 +229,16 @@ impl Desk {
         let fresh = || peers.iter().map(|peer| Receiver { peer: *peer, transfer: None, done: false }).collect();
         let before = self.again_at(place).and_then(|id| self.rows.get(&id)).cloned();
         let now = clock::now_ms();
+        let travels_as = place.1.file_name().map(ToOwned::to_owned);
         match before {
             Some(row) if row.print == seen.print && row.receivers.iter().any(|it| !it.done) => {
-                DropRow { stage: Stage::Sending, reason: None, filed: None, changed_ms: now, ..row }
+                DropRow { stage: Stage::Sending, reason: None, filed: None, changed_ms: now, travels_as, ..row }
             }
             before => DropRow {
                 id: before.map_or(0, |row| row.id),
                 root: self.roots.get(place.0).cloned().unwrap_or_default(),
                 place: place.1.clone(),
+                travels_as,
                 target: self.target_of(place),
                 print: seen.print,
                 ino: seen.ino,

@@ -88,8 +88,9 @@ impl Desk {
             Stage::Sending => {}
             Stage::Failed | Stage::Kept | Stage::Sent => return None,
         }
-        let name = lossless(row.place.file_name().unwrap_or_default().as_encoded_bytes());
-        let outcomes: Vec<Outcome> = row.receivers.iter().map(|it| self.outcome(it, &name)).collect();
+        let name = lossless(row.travels_as.as_deref().or(row.place.file_name()).unwrap_or_default().as_encoded_bytes());
+        let replaced = self.is_replaced(&row);
+        let outcomes: Vec<Outcome> = row.receivers.iter().map(|it| self.outcome(it, &name, replaced)).collect();
         if let Some(row) = self.rows.get_mut(&id) {
             row.receivers.iter_mut().zip(&outcomes).for_each(|(it, outcome)| it.done |= matches!(outcome, Outcome::Done));
         }
@@ -112,13 +113,24 @@ impl Desk {
         })
     }
 
-    fn outcome(&self, receiver: &Receiver, name: &str) -> Outcome {
+    /// Whether something else lies now where it lay when its transfers were recorded: they may carry that instead.
+    fn is_replaced(&self, row: &DropRow) -> bool {
+        let Some(name) = row.travels_as.as_deref().filter(|name| Some(*name) != row.place.file_name()) else { return false };
+        let Some((root, place)) = self.place_of(row) else { return false };
+        let before = (root, place.with_file_name(name));
+        self.units.contains_key(&before) || self.at.get(&before).is_some_and(|id| *id != row.id)
+    }
+
+    fn outcome(&self, receiver: &Receiver, name: &str, replaced: bool) -> Outcome {
         if receiver.done {
             return Outcome::Done;
         }
         let Some(id) = receiver.transfer else { return Outcome::Again };
         let record = self.engine.record(id).or_else(|| self.engine.store().now(|c| store::transfers::find(c, id)).ok().flatten());
-        record.map_or(Outcome::Again, |record| outcome_of(&record, name))
+        match record.map_or(Outcome::Again, |record| outcome_of(&record, name)) {
+            Outcome::Done if replaced => Outcome::Again,
+            outcome => outcome,
+        }
     }
 
     async fn take_in_results(&mut self, done: Vec<(i64, Done)>) {
@@ -278,6 +290,7 @@ impl Desk {
                     root: self.roots.get(place.0).cloned().unwrap_or_default(),
                     target: self.target_of(&place),
                     place: place.1,
+                    travels_as: None,
                     print: seen.print,
                     ino: seen.ino,
                     stage: Stage::Failed,
