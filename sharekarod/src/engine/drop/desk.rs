@@ -19,6 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     Inbox, Retry,
+    finish::Unkept,
     folders::{Wanted, folder_of},
     names::{Names, is_target},
     settle::{Settle, Sign},
@@ -111,6 +112,8 @@ pub(super) struct Desk {
     pub(super) standing: HashMap<TransferId, (TransferState, Option<String>)>,
     /// Why the disk does not let us do what a row needs, as long as it does not.
     pub(super) refused: HashMap<i64, String>,
+    /// What became of rows and is not in the journal yet.
+    pub(super) unkept: Unkept,
     /// Rows to look at in this turn.
     pub(super) check: BTreeSet<i64>,
     /// Places that are shown otherwise from now on.
@@ -182,6 +185,7 @@ impl Desk {
             carried: HashMap::new(),
             standing: HashMap::new(),
             refused: HashMap::new(),
+            unkept: Unkept::default(),
             check: BTreeSet::new(),
             dirty: BTreeSet::new(),
             kept: Wanted::default(),

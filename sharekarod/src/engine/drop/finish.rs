@@ -4,7 +4,10 @@
 //! The journal says first what is going to happen, then it happens, then the journal says that it has: killed in
 //! between, the next start finds which.
 
+use std::collections::BTreeSet;
+
 use sharekaro_proto::{
+    TransferId,
     control::{drop::DropItem, transfer::Skipped},
     nouns::{
         text::lossless,
@@ -33,6 +36,23 @@ use crate::{
 /// So many names of what was left out stand in a reason.
 const NAMED_MAX: usize = 5;
 
+/// What became of rows, until the journal has it: nothing that follows from it happens before.
+#[derive(Default)]
+pub(super) struct Unkept {
+    /// Rows as they are now.
+    saved: BTreeSet<i64>,
+    /// Rows that are forgotten.
+    removed: BTreeSet<i64>,
+    /// Rows that are over, and whether something else lies there now.
+    over: Vec<(i64, bool)>,
+}
+
+impl Unkept {
+    fn is_empty(&self) -> bool {
+        self.saved.is_empty() && self.removed.is_empty() && self.over.is_empty()
+    }
+}
+
 /// What became of it for one receiver.
 enum Outcome {
     /// Its transfer goes on.
@@ -48,6 +68,9 @@ enum Outcome {
 impl Desk {
     /// Looks at the rows that something happened to.
     pub(super) async fn finish(&mut self) {
+        if !self.keep_results().await {
+            return self.check.clear(); // all are looked at when it is tried again
+        }
         let mut deeds = Vec::new();
         let mut marked = Vec::new();
         for id in std::mem::take(&mut self.check) {
@@ -121,21 +144,35 @@ impl Desk {
         self.units.contains_key(&before) || self.at.get(&before).is_some_and(|id| *id != row.id)
     }
 
-    fn outcome(&self, receiver: &Receiver, name: &str, replaced: bool) -> Outcome {
+    fn outcome(&mut self, receiver: &Receiver, name: &str, replaced: bool) -> Outcome {
         if receiver.done {
             return Outcome::Done;
         }
         let Some(id) = receiver.transfer else { return Outcome::Again };
-        let record = self.engine.record(id).or_else(|| self.engine.store().now(|c| store::transfers::find(c, id)).ok().flatten());
+        let Ok(record) = self.record_of(id) else { return Outcome::Open };
         match record.map_or(Outcome::Again, |record| outcome_of(&record, name)) {
             Outcome::Done if replaced => Outcome::Again,
             outcome => outcome,
         }
     }
 
+    /// A transfer as it is, or was.
+    ///
+    /// # Errors
+    /// Nobody knows now: the database failed, and is asked again a little later.
+    fn record_of(&mut self, id: TransferId) -> Result<Option<Record>, store::Error> {
+        let known = self.engine.record(id).map(|record| Ok(Some(record)));
+        let found = known.unwrap_or_else(|| self.engine.store().now(|c| store::transfers::find(c, id)));
+        if let Err(e) = &found {
+            tracing::warn!("cannot look up what became of {id}: {e}");
+            self.again_soon();
+        }
+        found
+    }
+
     async fn take_in_results(&mut self, done: Vec<(i64, Done)>) {
         let now = Instant::now();
-        let (mut saved, mut removed, mut over) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut saved, mut removed, mut over) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         for (id, done) in done {
             let Some(row) = self.rows.get_mut(&id) else { continue };
             let was_failed = row.stage == Stage::Failed;
@@ -147,7 +184,7 @@ impl Desk {
                 Done::Lacked => {
                     if row.stage != Stage::Again {
                         row.stage = Stage::Again;
-                        saved.push(row.clone());
+                        saved.insert(id);
                     }
                     self.begin_again(id, now);
                     continue;
@@ -160,7 +197,7 @@ impl Desk {
                 Done::Renamed(place) => {
                     let before = self.drop_row(id);
                     if let Some(row) = before.map(|row| DropRow { place, filed: None, ..row }) {
-                        saved.push(row.clone());
+                        saved.insert(id);
                         let again = row.stage == Stage::Again;
                         if let Some(place) = self.place_of(&row).filter(|_| !again) {
                             self.units.remove(&place);
@@ -176,19 +213,19 @@ impl Desk {
                 }
                 Done::Gone if was_failed || row.stage == Stage::Again || row.receivers.iter().any(|it| !it.done) => {
                     self.give_up_transfers(id).await;
-                    removed.push(id);
+                    removed.insert(id);
                     continue;
                 }
                 Done::Removable => {
                     row.stage = Stage::Removing;
-                    saved.push(row.clone());
+                    saved.insert(id);
                     self.check.insert(id);
                     continue;
                 }
                 Done::Filed(place) if was_failed => {
                     let before = self.drop_row(id);
                     if let Some(row) = before.map(|row| DropRow { filed: Some(place), ..row }) {
-                        saved.push(row.clone());
+                        saved.insert(id);
                         self.take_row(row);
                     }
                     continue;
@@ -211,31 +248,43 @@ impl Desk {
                     over.push((id, false));
                 }
             }
-            saved.extend(self.rows.get(&id).cloned());
+            saved.insert(id);
         }
-        self.keep_results(saved, removed.clone()).await;
-        for id in removed {
-            self.drop_row(id);
-        }
-        for (id, changed) in over {
-            self.is_sent(id, changed, now);
-        }
+        self.unkept.saved.extend(saved);
+        self.unkept.removed.extend(removed);
+        self.unkept.over.extend(over);
+        self.keep_results().await;
     }
 
-    async fn keep_results(&mut self, saved: Vec<DropRow>, removed: Vec<i64>) {
-        if saved.is_empty() && removed.is_empty() {
-            return;
+    /// Writes into the journal what became of rows, and goes on from there. Where that fails, all of it is kept and tried
+    /// again a little later, and this is false: what the journal calls open would be sent once more.
+    async fn keep_results(&mut self) -> bool {
+        if self.unkept.is_empty() {
+            return true;
         }
         let now = clock::now_ms();
+        let as_now = |row: &DropRow| DropRow { changed_ms: now, ..row.clone() };
+        let saved: Vec<DropRow> = self.unkept.saved.iter().filter_map(|id| self.rows.get(id)).map(as_now).collect();
+        let removed = self.unkept.removed.clone();
         let written = self.engine.store().write(Durability::Durable, move |t| {
-            saved.iter().try_for_each(|row| store::drops::save(t, &DropRow { changed_ms: now, ..row.clone() }))?;
+            saved.iter().try_for_each(|row| store::drops::save(t, row))?;
             removed.iter().try_for_each(|id| store::drops::remove(t, *id))?;
             store::drops::forget_oldest(t, sharekaro_proto::control::drop::SENT_SHOWN)
         });
         if let Err(e) = written.await {
-            // what was moved is where the next start finds it; nothing is sent twice for that
             tracing::warn!("cannot keep what became of the drop folder: {e}");
+            self.again_soon();
+            return false;
         }
+        let Unkept { removed, over, .. } = std::mem::take(&mut self.unkept);
+        for id in removed {
+            self.drop_row(id);
+        }
+        let now = Instant::now();
+        for (id, changed) in over {
+            self.is_sent(id, changed, now);
+        }
+        true
     }
 
     /// It goes again, once it is whole (again).
@@ -282,7 +331,7 @@ impl Desk {
         let rows: Vec<DropRow> = unfit
             .into_iter()
             .map(|(place, seen, reason)| {
-                let again = self.again_at(&place).and_then(|id| self.drop_row(id));
+                let again = self.again_at(&place).and_then(|id| self.rows.get(&id)).cloned();
                 let (id, receivers) = again.map_or((0, Vec::new()), |row| (row.id, row.receivers));
                 self.units.remove(&place);
                 DropRow {
@@ -305,7 +354,10 @@ impl Desk {
         match kept {
             Ok(rows) => {
                 self.check.extend(rows.iter().map(|row| row.id));
-                rows.into_iter().for_each(|row| self.take_row(row));
+                for row in rows {
+                    self.drop_row(row.id);
+                    self.take_row(row);
+                }
                 self.finish().await;
             }
             Err(e) => {

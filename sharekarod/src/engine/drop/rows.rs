@@ -42,10 +42,10 @@ impl Desk {
         Some(row)
     }
 
-    /// What was taken from a place and is under way.
+    /// What was taken from a place and is under way, or is over and not yet in the journal as that.
     pub(super) fn row_at(&self, place: &Place) -> Option<i64> {
         let row = self.rows.get(self.at.get(place)?)?;
-        matches!(row.stage, Stage::Sending | Stage::Removing).then_some(row.id)
+        (!matches!(row.stage, Stage::Again | Stage::Failed)).then_some(row.id)
     }
 
     /// What was taken from a place and goes again to some.
