@@ -23,13 +23,14 @@ use super::{
     table::Place,
 };
 use crate::{
+    config::DropAfter,
     crash,
     engine::clock,
     files::dropped::Seen,
     store::{
         self, Durability,
         drops::{DropRow, Receiver, Stage},
-        record::Record,
+        record::{Record, SKIPPED_NAMED_MAX},
     },
 };
 
@@ -130,10 +131,32 @@ impl Desk {
             })
             .collect();
         Some(match failures.as_slice() {
-            [] if outcomes.iter().all(|it| matches!(it, Outcome::Done)) => Plan::Deliver(self.engine.config().drop_after_in(&row.root)),
+            [] if outcomes.iter().all(|it| matches!(it, Outcome::Done)) => match self.after(&row, &name) {
+                Ok(after) => Plan::Deliver(after),
+                Err(_) => Plan::Watch,
+            },
             [] => Plan::Again,
             some => Plan::Fail(some.join("; ")),
         })
+    }
+
+    /// What becomes of something that everybody has. Where anything of it did not travel, as a link, there is no other of
+    /// that, and it is not deleted.
+    ///
+    /// # Errors
+    /// Nobody knows now what travelled.
+    fn after(&mut self, row: &DropRow, name: &str) -> Result<DropAfter, store::Error> {
+        let after = self.engine.config().drop_after_in(&row.root);
+        if after != DropAfter::Delete {
+            return Ok(after);
+        }
+        for id in row.receivers.iter().filter_map(|it| it.transfer).collect::<Vec<_>>() {
+            if self.record_of(id)?.is_none_or(|record| left_something_out(&record, name)) {
+                tracing::info!(place = %row.place.display(), "not deleted, as not all of it could travel");
+                return Ok(DropAfter::Move);
+            }
+        }
+        Ok(after)
     }
 
     /// Whether something else lies now where it lay when its transfers were recorded: they may carry that instead.
@@ -368,11 +391,19 @@ impl Desk {
     }
 }
 
+/// Whether anything that lay under this name did not travel, counted as missing or not.
+fn left_something_out(record: &Record, name: &str) -> bool {
+    record.skipped.len() >= SKIPPED_NAMED_MAX || record.skipped.iter().any(|it| is_of(it, name))
+}
+
+/// Whether something that was left out is, or lay in, what the transfer calls so.
+fn is_of(skipped: &Skipped, name: &str) -> bool {
+    skipped.path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 /// What became of one of the things that a transfer carries.
 fn outcome_of(record: &Record, name: &str) -> Outcome {
-    let of_this =
-        |it: &&Skipped| it.reason.counts() && (it.path == name || it.path.strip_prefix(name).is_some_and(|rest| rest.starts_with('/')));
-    let left_out: Vec<&Skipped> = record.skipped.iter().filter(of_this).collect();
+    let left_out: Vec<&Skipped> = record.skipped.iter().filter(|it| it.reason.counts() && is_of(it, name)).collect();
     match record.state {
         TransferState::Done | TransferState::Failed if left_out.iter().any(|it| !passes(it.reason)) => {
             Outcome::Failed(left_out_reason(&left_out))
