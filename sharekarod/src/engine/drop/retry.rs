@@ -37,8 +37,8 @@ impl Desk {
             self.rows.entry(row.id).and_modify(|it| (it.stage, it.reason) = (Stage::Again, None));
         }
         for transfer in rows.iter().filter(|row| row.stage == Stage::Sending).flat_map(|row| &row.receivers).filter_map(|it| it.transfer) {
-            // one that ended meanwhile is looked at anyway
-            let _ = self.engine.retry(transfer).await;
+            // what becomes of one that ended is decided here, as of a row, and goes again at most once
+            self.engine.hurry(transfer);
         }
         // what the disk refused may be possible now
         self.check.extend(rows.iter().map(|row| row.id));

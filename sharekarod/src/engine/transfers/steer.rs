@@ -183,8 +183,7 @@ impl Engine {
     pub async fn retry(&self, id: TransferId) -> Result<Transfer, ErrorBody> {
         let record = self.record(id).ok_or_else(|| not_found(id))?;
         if !record.state.ended() {
-            self.keep_connected(record.peer);
-            self.inner.jobs.of(id).wake();
+            self.hurry(id);
             return self.transfer(id);
         }
         if record.direction == Direction::In || record.state == TransferState::Done {
@@ -204,6 +203,14 @@ impl Engine {
             apart: false,
         };
         only(self.send(again).await?.transfers).ok_or_else(|| not_found(id))
+    }
+
+    /// Lets one that waits try at once; nothing happens to one that ended.
+    pub(crate) fn hurry(&self, id: TransferId) {
+        if let Some(record) = self.record(id).filter(|record| !record.state.ended()) {
+            self.keep_connected(record.peer);
+            self.inner.jobs.of(id).wake();
+        }
     }
 
     /// The record of a transfer that has not ended.
