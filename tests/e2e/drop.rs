@@ -449,3 +449,46 @@ fn what_is_renamed_while_it_waits_goes_under_its_new_name() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn who_is_no_longer_in_the_group_gets_nothing_when_it_is_tried_again() -> Result<()> {
+    on_loopback(["alice", "bob", "carol"], |[alice, bob, carol]| {
+        pair(alice, bob)?;
+        pair(alice, carol)?;
+        carol.ctl("trust alice decline").ok()?;
+        alice.ctl("group add team bob carol").ok()?;
+        fs::write(folder(alice, "@team")?.join("plan"), "x")?;
+        bob.received("plan")?;
+        item_is(alice, "plan", "failed")?;
+
+        alice.ctl("group remove team carol").ok()?;
+        carol.ctl("trust alice accept").ok()?;
+        alice.ctl("drop retry").ok()?;
+
+        in_sent(alice, &["@team/plan"])?;
+        ensure!(carol.inbox_files()?.is_empty() && bob.inbox_files()?.len() == 1, "it went to who is not meant, or twice");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_folder_is_not_deleted_with_what_could_not_travel() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        alice.set("SHAREKARO_DROP_AFTER", "delete");
+        alice.restart()?;
+        alice.sees(bob)?;
+        pair(alice, bob)?;
+        let bobs = folder(alice, "bob")?;
+        for (tree, link) in [("whole", None), ("linked", Some("link"))] {
+            let path = alice.home().join(tree);
+            fs::create_dir(&path)?;
+            fs::write(path.join(tree), "x")?;
+            link.map(|name| symlink("/nowhere", path.join(name))).transpose()?;
+            fs::rename(path, bobs.join(tree))?;
+            bob.received(tree)?;
+        }
+
+        in_sent(alice, &["bob/linked/link", "bob/linked/linked"])?;
+        until("what travelled whole is deleted", 10, || Ok(files_below(&bobs).is_empty().then_some(())))
+    })
+}

@@ -197,6 +197,12 @@ impl Desk {
     /// Records the transfers and what they carry, and lets them run.
     async fn send(&mut self, peers: &[DeviceId], batch: &[(Place, Seen)]) -> Result<(), ErrorBody> {
         let rows: Vec<DropRow> = batch.iter().map(|(place, seen)| self.row_for(peers, place, seen)).collect();
+        // who lacked it is meant no longer: it only has to be filed
+        let (rows, over): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.receivers.iter().any(|it| !it.done));
+        self.file_only(over).await?;
+        if rows.is_empty() {
+            return Ok(());
+        }
         let again = rows.iter().any(|row| row.id != 0);
         let mut receivers: Vec<DeviceId> = rows.iter().flat_map(|row| &row.receivers).filter(|it| !it.done).map(|it| it.peer).collect();
         receivers.sort_unstable();
@@ -213,6 +219,22 @@ impl Desk {
         let kept = records.clone();
         let (ids, rows) = self.engine.store().write(Durability::Durable, move |t| store::drops::record(t, &kept, rows)).await?;
         crash::point("drop-recorded");
+        self.take_rows(rows);
+        self.engine.run_recorded(&ids, records);
+        Ok(())
+    }
+
+    /// Everybody has these who is still meant.
+    async fn file_only(&mut self, rows: Vec<DropRow>) -> Result<(), ErrorBody> {
+        if !rows.is_empty() {
+            self.keep(rows.clone()).await?;
+            self.check.extend(rows.iter().map(|row| row.id));
+            self.take_rows(rows);
+        }
+        Ok(())
+    }
+
+    fn take_rows(&mut self, rows: Vec<DropRow>) {
         for row in rows {
             self.drop_row(row.id);
             if let Some(place) = self.place_of(&row) {
@@ -220,18 +242,21 @@ impl Desk {
             }
             self.take_row(row);
         }
-        self.engine.run_recorded(&ids, records);
-        Ok(())
     }
 
-    /// What is noted of something before it goes: anew, or, where it went before and not to all, that again.
+    /// What is noted of something before it goes: anew, or, where it went before and not to all, that again, to those
+    /// who lack it and are still meant.
     fn row_for(&self, peers: &[DeviceId], place: &Place, seen: &Seen) -> DropRow {
         let fresh = || peers.iter().map(|peer| Receiver { peer: *peer, transfer: None, done: false }).collect();
         let before = self.again_at(place).and_then(|id| self.rows.get(&id)).cloned();
         let now = clock::now_ms();
         let travels_as = place.1.file_name().map(ToOwned::to_owned);
+        let before = before.map(|mut row| {
+            row.receivers.retain(|it| it.done || peers.contains(&it.peer));
+            row
+        });
         match before {
-            Some(row) if row.print == seen.print && row.receivers.iter().any(|it| !it.done) => {
+            Some(row) if row.print == seen.print && !row.receivers.is_empty() => {
                 DropRow { stage: Stage::Sending, reason: None, filed: None, changed_ms: now, travels_as, ..row }
             }
             before => DropRow {
