@@ -70,6 +70,16 @@ impl Desktop {
         Ok(desktop)
     }
 
+    /// The notification service ends, and another one takes its place.
+    fn restart_dunst(&mut self) -> Result<()> {
+        drop(self._programs.pop());
+        until("dunst is gone", 20, || Ok(self.dunstctl(&["count"]).is_err().then_some(())))?;
+        let config = self.dir.path().join("dunstrc");
+        self._programs.push(start(self.command("dunst").arg("-config").arg(config), "dunst")?);
+        until("dunst answers", 20, || Ok(self.dunstctl(&["count"]).ok()))?;
+        Ok(())
+    }
+
     fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
@@ -153,6 +163,35 @@ fn an_offer_is_accepted_and_another_declined_on_the_desktop() -> Result<()> {
         let pressed = told(&agent, "the press is told", |line| line["pressed"] == "decline")?;
         ensure!(pressed["error"].is_null(), "{pressed}");
         Ok(())
+    })
+}
+
+#[test]
+fn an_offer_is_still_accepted_on_the_desktop_after_the_daemon_or_the_service_was_away() -> Result<()> {
+    let mut desktop = Desktop::start()?;
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        desktop.adopt(bob);
+        let agent = bob.ctl("agent").within(300).spawn()?;
+        let times = |what: &str, wanted: usize, is: fn(&Value) -> bool| {
+            until(what, 90, || Ok((agent.lines()?.iter().filter(|line| is(line)).count() == wanted).then_some(())))
+        };
+        times("it watches", 1, |line| line["watching"] == true)?;
+        let sending = alice.ctl("send bob").within(300).arg(alice.file("first.pdf", 1000)?).spawn()?;
+        times("the offer is shown", 1, |line| title_has(line, "offers first.pdf"))?;
+
+        bob.restart()?;
+        times("it watches again", 2, |line| line["watching"] == true)?;
+        desktop.press("Accept")?;
+        sending.result()?.exits(&[0])?;
+        bob.received("first.pdf")?;
+
+        let sending = alice.ctl("send bob").within(300).arg(alice.file("second.pdf", 1000)?).spawn()?;
+        times("the second offer is shown", 1, |line| title_has(line, "offers second.pdf"))?;
+        desktop.restart_dunst()?;
+        times("the second offer is shown again", 2, |line| title_has(line, "offers second.pdf"))?;
+        desktop.press("Accept")?;
+        sending.result()?.exits(&[0])?;
+        bob.received("second.pdf").map(drop)
     })
 }
 

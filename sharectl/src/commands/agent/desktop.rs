@@ -20,6 +20,7 @@ const BAR_STAYS: i32 = 10_000;
 pub(super) struct Desktop {
     connection: Connection,
     signals: MessageStream,
+    owners: MessageStream,
     buttons: bool,
     replies: bool,
     markup: bool,
@@ -45,10 +46,13 @@ impl Desktop {
         let connection = Connection::session().await?;
         let rule = MatchRule::builder().msg_type(Type::Signal).interface(SERVICE).path(PATH).build()?;
         let signals = MessageStream::for_match_rule(rule, &connection, std::num::NonZeroUsize::new(WAITING)).await?;
+        let bus = "org.freedesktop.DBus";
+        let rule = MatchRule::builder().msg_type(Type::Signal).sender(bus).interface(bus).member("NameOwnerChanged");
+        let owners = MessageStream::for_match_rule(rule.arg(0, SERVICE).build()?, &connection, None).await?;
         let reply = connection.call_method(Some(SERVICE), PATH, Some(SERVICE), "GetCapabilities", &()).await?;
         let capabilities: Vec<String> = reply.body().deserialize()?;
         let can = |what: &str| capabilities.iter().any(|it| it == what);
-        Ok(Self { buttons: can("actions"), replies: can("inline-reply"), markup: can("body-markup"), connection, signals })
+        Ok(Self { buttons: can("actions"), replies: can("inline-reply"), markup: can("body-markup"), connection, signals, owners })
     }
 
     /// Shows a notice, in the place of `instead` where that is not 0; its number.
@@ -71,12 +75,21 @@ impl Desktop {
     /// What the person does next. Safe to cancel.
     ///
     /// # Errors
-    /// The session bus went away.
+    /// The session bus went away, or the service did: what it showed went with it.
     pub(super) async fn heard(&mut self) -> zbus::Result<Heard> {
         loop {
-            let message = self.signals.next().await.ok_or_else(|| zbus::Error::Failure("the session bus went away".to_owned()))??;
-            if let Some(heard) = read(&message) {
-                return Ok(heard);
+            tokio::select! {
+                message = self.signals.next() => {
+                    if let Some(heard) = read(&message.ok_or_else(no_bus)??) {
+                        return Ok(heard);
+                    }
+                }
+                message = self.owners.next() => {
+                    let (_name, before, _now): (String, String, String) = message.ok_or_else(no_bus)??.body().deserialize()?;
+                    if !before.is_empty() {
+                        return Err(zbus::Error::Failure("the notification service went away".to_owned()));
+                    }
+                }
             }
         }
     }
@@ -85,6 +98,10 @@ impl Desktop {
     fn deeds(&self, notice: &Notice) -> impl Iterator<Item = Deed> {
         notice.deeds.iter().copied().filter(|deed| self.buttons && (self.replies || *deed != Deed::Reply))
     }
+}
+
+fn no_bus() -> zbus::Error {
+    zbus::Error::Failure("the session bus went away".to_owned())
 }
 
 fn read(message: &Message) -> Option<Heard> {

@@ -42,10 +42,10 @@ pub(crate) struct Agent {
 
 impl Agent {
     pub(crate) async fn run(self, globals: Globals, screen: &Screen) -> Result<(), End> {
-        let mut notices = Notices::default();
+        let (mut notices, mut on_screen) = (Notices::default(), None);
         let mut pause = AGAIN_MIN;
         loop {
-            let ended = attend(&globals, &mut notices, &mut pause, screen).await;
+            let ended = attend(&globals, &mut notices, &mut on_screen, &mut pause, screen).await;
             if self.once {
                 return ended;
             }
@@ -60,13 +60,31 @@ impl Agent {
     }
 }
 
-/// Shows what happens until the daemon or the notification service goes.
-async fn attend(globals: &Globals, notices: &mut Notices, pause: &mut Duration, screen: &Screen) -> Result<(), End> {
+/// Shows what happens until the daemon or the notification service goes. What is on the screen stays there while the
+/// daemon is away; it goes with its service, and what waits is then shown anew.
+async fn attend(
+    globals: &Globals,
+    notices: &mut Notices,
+    on_screen: &mut Option<OnScreen>,
+    pause: &mut Duration,
+    screen: &Screen,
+) -> Result<(), End> {
     let client = super::connect(globals).await?;
-    let desktop = Desktop::connect().await.map_err(|e| no_desktop(&e))?;
-    let events = client.events().await?;
+    let session = match on_screen {
+        Some(on_screen) => Session { client, on_screen, screen },
+        None => {
+            let desktop = Desktop::connect().await.map_err(|e| no_desktop(&e))?;
+            notices.begin_anew();
+            Session { client, on_screen: on_screen.insert(OnScreen { desktop, shown: HashMap::new() }), screen }
+        }
+    };
+    let events = session.client.events().await?;
     *pause = AGAIN_MIN;
-    Session { client, desktop, shown: HashMap::new(), screen }.follow(events, notices).await
+    let ended = session.follow(events, notices).await;
+    if matches!(&ended, Err(End::Failed(error)) if error.code == ErrorCode::Unavailable) {
+        *on_screen = None;
+    }
+    ended
 }
 
 fn no_desktop(error: &zbus::Error) -> ErrorBody {
@@ -74,12 +92,17 @@ fn no_desktop(error: &zbus::Error) -> ErrorBody {
         .hint("start it inside a desktop session; where there is no notification service, install one, as dunst")
 }
 
-/// What is on the screen, and what its buttons reach.
-struct Session<'a> {
-    client: Client,
+/// What is on the screen.
+struct OnScreen {
     desktop: Desktop,
     /// Number of the notification to what it is about.
     shown: HashMap<u32, Key>,
+}
+
+/// What is on the screen, and what its buttons reach.
+struct Session<'a> {
+    client: Client,
+    on_screen: &'a mut OnScreen,
     screen: &'a Screen,
 }
 
@@ -96,7 +119,7 @@ impl Session<'_> {
                     }
                     None => return Ok(()),
                 },
-                heard = self.desktop.heard() => {
+                heard = self.on_screen.desktop.heard() => {
                     let heard = heard.map_err(|e| no_desktop(&e))?;
                     self.answer(heard).await?;
                 }
@@ -108,15 +131,15 @@ impl Session<'_> {
         match change {
             Change::Show(notice) => {
                 let instead = self.number(&notice.key).unwrap_or(0);
-                let number = self.desktop.show(&notice, instead).await.map_err(|e| no_desktop(&e))?;
-                self.shown.retain(|other, key| *other != instead && *key != notice.key);
+                let number = self.on_screen.desktop.show(&notice, instead).await.map_err(|e| no_desktop(&e))?;
+                self.on_screen.shown.retain(|other, key| *other != instead && *key != notice.key);
                 self.tell(json!({"shown": number, "title": notice.title, "body": notice.body, "progress": notice.progress}))?;
-                self.shown.insert(number, notice.key);
+                self.on_screen.shown.insert(number, notice.key);
             }
             Change::Remove(key) => {
                 if let Some(number) = self.number(&key) {
-                    self.shown.remove(&number);
-                    self.desktop.remove(number).await;
+                    self.on_screen.shown.remove(&number);
+                    self.on_screen.desktop.remove(number).await;
                     self.tell(json!({"removed": number}))?;
                 }
             }
@@ -125,20 +148,20 @@ impl Session<'_> {
     }
 
     fn number(&self, key: &Key) -> Option<u32> {
-        self.shown.iter().find(|(_, shown)| *shown == key).map(|(number, _)| *number)
+        self.on_screen.shown.iter().find(|(_, shown)| *shown == key).map(|(number, _)| *number)
     }
 
     /// Other programs' notifications are heard too: only numbers of ours count.
     async fn answer(&mut self, heard: Heard) -> Result<(), End> {
         let (number, deed, text) = match heard {
             Heard::Closed(number) => {
-                self.shown.remove(&number);
+                self.on_screen.shown.remove(&number);
                 return Ok(());
             }
             Heard::Pressed(number, word) => (number, Deed::from_word(&word), String::new()),
             Heard::Replied(number, text) => (number, Some(Deed::Reply), text),
         };
-        let (Some(key), Some(deed)) = (self.shown.get(&number).cloned(), deed) else { return Ok(()) };
+        let (Some(key), Some(deed)) = (self.on_screen.shown.get(&number).cloned(), deed) else { return Ok(()) };
         let done = self.act(&key, deed, text).await;
         self.tell(json!({"pressed": deed.word(), "notification": number, "error": done.as_ref().err()}))?;
         if let Err(error) = done {

@@ -123,9 +123,18 @@ pub(super) struct Notices {
     states: HashMap<TransferId, TransferState>,
     bars: HashMap<TransferId, Timestamp>,
     words_shown: HashSet<u64>,
+    /// Whether the screen is empty, whatever was shown before: what waits is told anew.
+    empty: bool,
 }
 
 impl Notices {
+    /// Nothing is on the screen any more.
+    pub(super) fn begin_anew(&mut self) {
+        self.bars.clear();
+        self.words_shown.clear();
+        self.empty = true;
+    }
+
     /// What an event changes on the screen.
     pub(super) fn take(&mut self, event: &Event) -> Vec<Change> {
         match &event.fact {
@@ -146,10 +155,15 @@ impl Notices {
         }
     }
 
-    /// A first snapshot tells what waits; a later one, after we fell behind, also what ended meanwhile.
+    /// A first snapshot tells what waits; a later one, after we fell behind or the daemon was away, also what ended
+    /// meanwhile.
     fn take_snapshot(&mut self, all: &Snapshot) -> Vec<Change> {
         let mut changes: Vec<Change> = Vec::new();
+        let empty = std::mem::take(&mut self.empty);
         for transfer in all.transfers.iter().rev() {
+            if empty && waits(transfer) {
+                self.states.remove(&transfer.id);
+            }
             let known = self.states.contains_key(&transfer.id);
             if known || waits(transfer) {
                 changes.extend(self.take_transfer(transfer, Timestamp::UNIX_EPOCH));
@@ -157,6 +171,9 @@ impl Notices {
                 self.states.insert(transfer.id, transfer.state);
             }
         }
+        // they end with the daemon, and the next one counts from one again
+        let gone = self.words_shown.extract_if(|id| all.pairings.iter().all(|pairing| pairing.id != *id));
+        changes.extend(gone.map(|id| Change::Remove(Key::Pairing(id))));
         changes.extend(all.pairings.iter().filter_map(|pairing| self.take_pairing(pairing)));
         changes
     }
@@ -413,6 +430,46 @@ mod tests {
 
         assert_eq!(shown.key, Key::Transfer(TransferId(8)));
         assert_eq!(notices.take(&snapshot(vec![transfer(Direction::In, TransferState::Offered)])), []);
+    }
+
+    #[test]
+    fn on_an_empty_screen_what_waits_is_told_again_and_what_ended_meanwhile_once() {
+        let snapshot = |transfers| Event {
+            seq: 0,
+            at: Timestamp::from_second(200).unwrap(),
+            fact: Fact::Snapshot(Box::new(Snapshot { peers: vec![], transfers, pairings: vec![], drops: vec![], warnings: vec![] })),
+        };
+        let other = |state| Transfer { id: TransferId(9), ..transfer(Direction::In, state) };
+        let mut notices = Notices::default();
+        only(notices.take(&snapshot(vec![transfer(Direction::In, TransferState::Offered), other(TransferState::Active)])));
+
+        notices.begin_anew();
+        let again = snapshot(vec![transfer(Direction::In, TransferState::Offered), other(TransferState::Done)]);
+        let told = notices.take(&again);
+
+        assert!(
+            matches!(&told[..], [Change::Show(done), Change::Show(offer)] if done.deeds == [Deed::Open] && offer.deeds.len() == 2),
+            "{told:?}"
+        );
+        assert_eq!(notices.take(&again), []);
+    }
+
+    #[test]
+    fn words_of_a_daemon_that_ended_hide_none_of_the_next() {
+        let peer = crate::commands::peers::tests::peer("bob");
+        let state = PairingState::Comparing;
+        let (words, confirmed_here, confirmed_there) = ("oak tin".into(), false, false);
+        let pairing = Pairing { id: 1, peer, state, words, confirmed_here, confirmed_there, error: None };
+        let changed =
+            |pairing: &Pairing| Event { seq: 1, at: Timestamp::UNIX_EPOCH, fact: Fact::PairingChanged(Box::new(pairing.clone())) };
+        let nothing = Snapshot { peers: vec![], transfers: vec![], pairings: vec![], drops: vec![], warnings: vec![] };
+        let mut notices = Notices::default();
+        only(notices.take(&changed(&pairing)));
+
+        let removed = notices.take(&Event { seq: 0, at: Timestamp::UNIX_EPOCH, fact: Fact::Snapshot(Box::new(nothing)) });
+
+        assert_eq!(removed, [Change::Remove(Key::Pairing(1))]);
+        only(notices.take(&changed(&pairing)));
     }
 
     #[test]
