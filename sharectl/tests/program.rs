@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use self::daemon::Daemon;
+use self::daemon::{Daemon, Running};
 
 fn peer(name: &str, online: bool) -> Value {
     json!({
@@ -200,6 +200,50 @@ fn one_that_ended_before_it_was_cancelled_keeps_none_of_the_others() {
     let said = sending.said();
     let states: Vec<_> = said.last()["transfers"].as_array().unwrap().iter().map(|it| it["state"].clone()).collect();
     assert_eq!((said.code(), states), (13, vec![json!("done"), json!("cancelled")]));
+}
+
+fn numbers(watching: &mut Running, count: usize) -> Vec<u64> {
+    (0..count).map(|_| watching.next_line()["no"].as_u64().unwrap()).collect()
+}
+
+#[test]
+fn a_decision_is_told_once_whatever_the_order_of_the_events() {
+    let decision = |no: u64| json!({ "no": no, "at": "2026-01-01T00:00:00Z", "peer": "bob", "key": "aaaa", "rule": "r", "action": "ask", "transfer": null, "note": "" });
+    let recorded = |no| json!({ "type": "decision_recorded", "data": decision(no) });
+    let some = |numbers: &[u64]| json!({ "decisions": numbers.iter().map(|no| decision(*no)).collect::<Vec<_>>() });
+    let replies = vec![
+        ("GET /v1/policy/log?limit=1", 200, some(&[5])),
+        ("GET /v1/policy/log?limit=1000&after=5", 200, some(&[6])),
+        ("GET /v1/policy/log?limit=1000&after=6", 200, some(&[])),
+    ];
+    let facts = vec![snapshot(vec![]), recorded(6), recorded(9), recorded(8), recorded(8), recorded(7), recorded(10)];
+    let daemon = Daemon::new(replies, facts);
+
+    let mut watching = daemon.start(&["policy", "log", "--watch", "-n", "0", "--json"]);
+
+    assert_eq!(numbers(&mut watching, 5), [6, 9, 8, 7, 10]);
+}
+
+#[test]
+fn a_message_is_told_once_whatever_the_order_of_the_events() {
+    let message = |no: u64| {
+        json!({
+            "id": format!("00000000-0000-0000-0000-{no:012}"), "no": no, "conversation": "bob", "peer_id": "a".repeat(52), "paired": true,
+            "from": "bob", "direction": "in", "text": "hi", "bytes": 2, "at": "2026-01-01T00:00:00Z", "state": "received", "transfer": null,
+        })
+    };
+    let received = |no| json!({ "type": "message_received", "data": message(no) });
+    let some = |numbers: &[u64]| json!({ "messages": numbers.iter().map(|no| message(*no)).collect::<Vec<_>>() });
+    let replies = vec![
+        ("GET /v1/messages?limit=1", 200, some(&[5])),
+        ("GET /v1/messages?limit=5000&after=5", 200, some(&[6])),
+        ("GET /v1/messages?limit=5000&after=6", 200, some(&[])),
+    ];
+    let daemon = Daemon::new(replies, vec![snapshot(vec![]), received(6), received(9), received(8), received(9), received(10)]);
+
+    let mut watching = daemon.start(&["messages", "--watch", "--json"]);
+
+    assert_eq!(numbers(&mut watching, 4), [6, 9, 8, 10]);
 }
 
 /// Stands for zenity: takes the first of what it is offered behind `--`, and writes down what it was asked.

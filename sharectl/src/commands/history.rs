@@ -14,6 +14,8 @@ use sharekaro_proto::{
     nouns::transfer::Direction,
 };
 
+use super::told::Told;
+
 /// So many are asked for at once.
 const PART: u64 = 5_000;
 
@@ -144,7 +146,7 @@ pub(super) struct Feed {
     wanted: Wanted,
     /// Only what belongs here.
     circle: Option<Circle>,
-    last: Option<u64>,
+    told: Told,
 }
 
 /// What a feed yields.
@@ -161,7 +163,12 @@ impl Feed {
     /// What is newer than `last`; without it, from now on.
     pub(super) async fn new(circle: Option<Circle>, last: Option<u64>, client: &Client) -> Result<Self, ErrorBody> {
         let wanted = Wanted { peer: circle.as_ref().map(|circle| circle.target.clone()), search: None };
-        Ok(Self { events: client.events().await?, pending: None, wanted, circle, last })
+        let last = match last {
+            Some(last) => last,
+            None => wanted.last(1, client).await?.last().map_or(0, |message| message.no),
+        };
+        // what comes between these two is asked for at the first event
+        Ok(Self { events: client.events().await?, pending: None, wanted, circle, told: Told::until(last) })
     }
 
     /// Who is in a group may be others by now; from here on the feed tells of these.
@@ -203,11 +210,8 @@ impl Feed {
                 if self.circle.as_ref().is_none_or(|circle| circle.holds(&message)) =>
             {
                 let message = whole(*message, client).await?;
-                if self.last.is_some_and(|last| message.no <= last) {
-                    return Ok(Some(News::Changed(message)));
-                }
-                self.last = Some(message.no);
-                Ok(Some(News::Came(vec![message])))
+                let news = self.told.take(message.no);
+                Ok(Some(if news { News::Came(vec![message]) } else { News::Changed(message) }))
             }
             Fact::PeerChanged(peer) => Ok(self.circle_with(vec![*peer])),
             _ => Ok(None),
@@ -229,18 +233,15 @@ impl Feed {
 
     /// What came while nobody listened: before the first event, and wherever we fell behind.
     async fn missed(&mut self, client: &Client) -> Result<Vec<Message>, ErrorBody> {
-        let Some(mut last) = self.last else {
-            self.last = Some(self.wanted.last(1, client).await?.last().map_or(0, |message| message.no));
-            return Ok(Vec::new());
-        };
-        let mut missed = Vec::new();
+        let (mut last, mut missed) = (self.told.gapless(), Vec::new());
         loop {
             let part = self.wanted.next(last, client).await?;
             let Some(newest) = part.last() else { break };
             last = newest.no;
             missed.extend(part);
         }
-        self.last = Some(last);
+        missed.retain(|message: &Message| self.told.take(message.no));
+        self.told = Told::until(last);
         Ok(missed)
     }
 }

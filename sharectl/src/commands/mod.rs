@@ -33,6 +33,7 @@ pub(crate) mod send;
 mod signals;
 pub(crate) mod status;
 mod stdin;
+mod told;
 pub(crate) mod transfer;
 pub(crate) mod transfers;
 pub(crate) mod trust;

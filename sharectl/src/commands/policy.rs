@@ -21,6 +21,7 @@ use sharekaro_proto::{
     },
 };
 
+use super::told::Told;
 use crate::{
     cli::one_of,
     ending::End,
@@ -296,27 +297,34 @@ async fn part(query: &[(&str, u64)], client: &Client) -> Result<Decisions, Error
 
 /// The last ones, and those that follow, a line each.
 async fn watch(count: u64, client: &Client, screen: &Screen) -> Result<(), End> {
+    let say = |decision: &Decision| screen.say(decision, || line(decision));
+    let before = part(&[("limit", count.max(1))], client).await?.decisions;
+    let unwanted = if count == 0 { before.len() } else { 0 };
+    before.iter().skip(unwanted).try_for_each(say)?;
+    let mut told = Told::until(before.last().map_or(0, |decision| decision.no));
     let mut events = client.events().await?;
-    let mut last = 0;
-    let before = part(&[("limit", count)], client).await?.decisions;
-    for decision in &before {
-        last = decision.no;
-        screen.say(decision, || line(decision))?;
-    }
     while let Some(event) = events.next().await? {
         let news = match event.fact {
             Fact::DecisionRecorded(decision) => vec![*decision],
             // it is the first event, or we fell behind
-            Fact::Snapshot(_) => part(&[("limit", 1_000), ("after", last)], client).await?.decisions,
+            Fact::Snapshot(_) => after(told.gapless(), client).await?,
             _ => continue,
         };
-        for decision in news.iter().filter(|decision| decision.no > last) {
-            screen.say(decision, || line(decision))?;
-        }
-        last = news.last().map_or(last, |decision| last.max(decision.no));
+        news.iter().filter(|decision| told.take(decision.no)).try_for_each(say)?;
     }
     screen.note("the daemon ended");
     Ok(())
+}
+
+/// All that follow this number, oldest first.
+async fn after(mut no: u64, client: &Client) -> Result<Vec<Decision>, ErrorBody> {
+    let mut all = Vec::new();
+    loop {
+        let next = part(&[("limit", 1_000), ("after", no)], client).await?.decisions;
+        let Some(last) = next.last() else { return Ok(all) };
+        no = last.no;
+        all.extend(next);
+    }
 }
 
 /// `2026-11-21 14:05:09 bob (k:abcdefgh): decline by programs, t8 setup.exe`.
