@@ -1,8 +1,11 @@
 //! `peers`: the other devices.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use jiff::Timestamp;
 use sharekaro_proto::{
+    DeviceId,
     client::Client,
     control::{
         event::Fact,
@@ -37,14 +40,30 @@ impl Peers {
 
 async fn watch(client: &Client, screen: &Screen) -> Result<(), End> {
     let mut events = client.events().await?;
+    let mut known = BTreeMap::new();
     while let Some(event) = events.next().await? {
-        match event.fact {
-            Fact::Snapshot(snapshot) => snapshot.peers.iter().try_for_each(|peer| screen.say(peer, || line(peer)))?,
-            Fact::PeerChanged(peer) => screen.say(&peer, || line(&peer))?,
-            _ => {}
-        }
+        news(&mut known, event.fact).iter().try_for_each(|peer| screen.say(peer, || line(peer)))?;
     }
     Ok(())
+}
+
+/// The peers that are told at this event. One that is no longer known is told for the last time, as off.
+fn news(known: &mut BTreeMap<DeviceId, Peer>, fact: Fact) -> Vec<Peer> {
+    let off = |peer: Peer| Peer { online: false, ..peer };
+    match fact {
+        Fact::Snapshot(snapshot) => {
+            let now = snapshot.peers.iter().map(|peer| (peer.id, peer.clone())).collect();
+            let mut before = std::mem::replace(known, now);
+            before.retain(|id, _| !known.contains_key(id));
+            before.into_values().map(off).chain(snapshot.peers).collect()
+        }
+        Fact::PeerChanged(peer) => {
+            known.insert(peer.id, (*peer).clone());
+            vec![*peer]
+        }
+        Fact::PeerForgotten(gone) => known.remove(&gone.id).map(off).into_iter().collect(),
+        _ => Vec::new(),
+    }
 }
 
 fn line(peer: &Peer) -> String {
@@ -101,7 +120,7 @@ pub(crate) fn card(peer: &Peer) -> String {
 #[cfg(test)]
 pub(crate) mod tests {
     use sharekaro_proto::{
-        DeviceId,
+        control::event::{PeerForgotten, Snapshot},
         nouns::{text::is_obeyed, trust::Trust},
     };
 
@@ -126,6 +145,20 @@ pub(crate) mod tests {
     #[test]
     fn an_empty_network_says_what_to_do() {
         assert!(list(&[]).contains("sharectl peer add"));
+    }
+
+    #[test]
+    fn who_is_not_known_any_more_is_told_as_off_also_where_we_fell_behind() {
+        let snapshot =
+            |peers| Fact::Snapshot(Box::new(Snapshot { peers, transfers: vec![], pairings: vec![], drops: vec![], warnings: vec![] }));
+        let other = Peer { id: DeviceId::from_bytes([8; 32]), ..peer("carol") };
+        let mut known = BTreeMap::new();
+        let mut told = |fact| news(&mut known, fact).iter().map(line).collect::<Vec<_>>();
+
+        assert_eq!(told(snapshot(vec![peer("bob"), other.clone()])), ["bob online, unknown", "carol online, unknown"]);
+        assert_eq!(told(Fact::PeerForgotten(PeerForgotten { id: peer("bob").id })), ["bob offline, unknown"]);
+        assert_eq!(told(Fact::PeerForgotten(PeerForgotten { id: peer("bob").id })), Vec::<String>::new());
+        assert_eq!(told(snapshot(vec![peer("bob")])), ["carol offline, unknown", "bob online, unknown"]);
     }
 
     #[test]
