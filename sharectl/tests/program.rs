@@ -202,6 +202,40 @@ fn one_that_ended_before_it_was_cancelled_keeps_none_of_the_others() {
     assert_eq!((said.code(), states), (13, vec![json!("done"), json!("cancelled")]));
 }
 
+fn snapshot_with(key: &str, value: Value) -> Value {
+    let mut snapshot = snapshot(vec![peer("bob", true)]);
+    snapshot["data"][key] = value;
+    snapshot
+}
+
+#[test]
+fn what_came_while_we_fell_behind_is_what_was_waited_for() {
+    let came = |id: &str| transfer(id, "done", json!({ "direction": "in", "paths": [format!("/in/{id}")] }));
+    let known = snapshot_with("transfers", json!([came("t1")]));
+    let facts = vec![known, snapshot_with("transfers", json!([came("t3"), came("t2"), came("t1")]))];
+    let daemon = Daemon::new(vec![("GET /v1/peers/bob", 200, peer("bob", true))], facts);
+
+    let said = daemon.ctl(&["receive", "--from", "bob", "--json"]);
+
+    assert_eq!((said.code(), said.last()["id"].as_str()), (0, Some("t2")), "{}", said.err());
+}
+
+#[test]
+fn what_was_sent_while_we_fell_behind_is_told() {
+    let item = |name: &str, state: &str| json!({ "path": format!("/d/{name}"), "target": "bob", "state": state, "reason": null });
+    let facts = vec![
+        snapshot_with("drops", json!([item("a", "waiting"), item("b", "waiting")])),
+        snapshot_with("drops", json!([item("b", "failed")])),
+    ];
+    let all = json!({ "items": [item("b", "failed"), item("a", "sent"), item("older", "sent")] });
+    let daemon = Daemon::new(vec![("GET /v1/drop", 200, all)], facts);
+
+    let mut watching = daemon.start(&["drop", "status", "--watch", "--json"]);
+
+    let told = [(); 4].map(|()| watching.next_line());
+    assert_eq!(told, [item("a", "waiting"), item("b", "waiting"), item("a", "sent"), item("b", "failed")]);
+}
+
 fn numbers(watching: &mut Running, count: usize) -> Vec<u64> {
     (0..count).map(|_| watching.next_line()["no"].as_u64().unwrap()).collect()
 }

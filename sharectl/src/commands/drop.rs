@@ -1,6 +1,6 @@
 //! `drop`: what lies in the drop folders, and another try.
 
-use std::path::PathBuf;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use clap::Subcommand;
 use sharekaro_proto::{
@@ -60,15 +60,42 @@ impl DropVerb {
 
 async fn watch(client: &Client, screen: &Screen) -> Result<(), End> {
     let mut events = client.events().await?;
+    let mut open = BTreeSet::new();
     while let Some(event) = events.next().await? {
-        match event.fact {
-            Fact::Snapshot(snapshot) => snapshot.drops.iter().try_for_each(|item| screen.say(item, || line(item)))?,
-            Fact::DropChanged(item) => screen.say(&item, || line(&item))?,
-            _ => {}
+        let news = match event.fact {
+            Fact::Snapshot(snapshot) => missed(&mut open, snapshot.drops, client).await?,
+            Fact::DropChanged(item) => vec![*item],
+            Fact::DropForgotten(gone) => {
+                open.remove(&gone.path);
+                continue;
+            }
+            _ => continue,
+        };
+        for item in &news {
+            screen.say(item, || line(item))?;
+            if item.state == DropState::Sent {
+                open.remove(&item.path)
+            } else {
+                open.insert(item.path.clone())
+            };
         }
     }
     screen.note("the daemon ended");
     Ok(())
+}
+
+/// All that is there, and of what was told before and is not there any more what was sent: we fell behind.
+async fn missed(open: &mut BTreeSet<String>, there: Vec<DropItem>, client: &Client) -> Result<Vec<DropItem>, ErrorBody> {
+    let mut gone = std::mem::take(open);
+    for item in &there {
+        gone.remove(&item.path);
+    }
+    if gone.is_empty() {
+        return Ok(there);
+    }
+    let all: Drops = client.get(routes::DROP).await?;
+    let sent = all.items.into_iter().filter(|item| item.state == DropState::Sent && gone.remove(&item.path));
+    Ok(sent.chain(there).collect())
 }
 
 fn absolute(path: PathBuf) -> Result<RawPath, ErrorBody> {

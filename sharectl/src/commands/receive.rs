@@ -1,10 +1,13 @@
 //! `receive`: takes what a code was made for (also on a device that is not paired), or the next that a peer sends.
 
-use std::io::{IsTerminal, Write};
+use std::{
+    collections::HashSet,
+    io::{IsTerminal, Write},
+};
 
 use clap::Args;
 use sharekaro_proto::{
-    DeviceId, ErrorBody, ErrorCode,
+    DeviceId, ErrorBody, ErrorCode, TransferId,
     client::Client,
     control::{
         event::Fact,
@@ -66,17 +69,29 @@ async fn to_stdout(wanted: ReceivePipe, force: bool, client: &Client) -> Result<
 async fn next(from: &str, client: &Client, screen: &Screen) -> Result<(), End> {
     let mut events = client.events().await?;
     let peer: Peer = client.get(&routes::fill(routes::PEER, from)).await?;
-    let mut known = Vec::new();
+    let mut known = None;
     let first = loop {
         let Some(event) = events.next().await? else {
             return Err(ErrorBody::new(ErrorCode::NoDaemon, "the daemon ended").into());
         };
         match event.fact {
-            Fact::Snapshot(all) => {
-                known.extend(all.transfers.iter().map(|transfer| transfer.id));
-                screen.note(&format!("waiting for what {} sends next", Shown(&peer.alias)));
+            Fact::Snapshot(all) => match &known {
+                None => {
+                    known = Some(all.transfers.iter().map(|transfer| transfer.id).collect());
+                    screen.note(&format!("waiting for what {} sends next", Shown(&peer.alias)));
+                }
+                // we fell behind, and it may have begun meanwhile
+                Some(known) => {
+                    if let Some(next) = next_of(all.transfers, peer.id, known) {
+                        break next;
+                    }
+                }
+            },
+            Fact::TransferChanged(transfer) => {
+                if let Some(next) = known.as_ref().and_then(|known| next_of(vec![*transfer], peer.id, known)) {
+                    break next;
+                }
             }
-            Fact::TransferChanged(transfer) if is_from(&transfer, peer.id) && !known.contains(&transfer.id) => break *transfer,
             _ => {}
         }
     };
@@ -84,6 +99,8 @@ async fn next(from: &str, client: &Client, screen: &Screen) -> Result<(), End> {
     follow::to_the_end(vec![first], None, client, screen).await
 }
 
-fn is_from(transfer: &Transfer, peer: DeviceId) -> bool {
-    transfer.direction == Direction::In && transfer.peer_id == peer
+/// The first that came from this peer and was not there when we began to wait.
+fn next_of(transfers: Vec<Transfer>, peer: DeviceId, known: &HashSet<TransferId>) -> Option<Transfer> {
+    let is_from = |transfer: &Transfer| transfer.direction == Direction::In && transfer.peer_id == peer;
+    transfers.into_iter().filter(|transfer| is_from(transfer) && !known.contains(&transfer.id)).min_by_key(|transfer| transfer.id)
 }

@@ -1,14 +1,15 @@
 //! `net watch`: what passes each second, and anomalies as they are seen.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use clap::Args;
 use jiff::{Timestamp, Zoned};
 use sharekaro_proto::{
-    client::{Client, EventStream},
+    ErrorBody,
+    client::Client,
     control::{
         event::Fact,
-        net::{Interface, Interfaces},
+        net::{Anomalies, Anomaly, Interface, Interfaces, Severity},
         routes,
     },
     nouns::text::Shown,
@@ -34,10 +35,15 @@ impl Watch {
     pub(crate) async fn run(self, client: &Client, screen: &Screen) -> Result<(), End> {
         let (mut events, mut ticks) = (client.events().await?, interval(EVERY));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut before = None;
+        let (mut before, mut told) = (None, None);
         loop {
             tokio::select! {
-                over = anomalies(&mut events, screen) => return over,
+                event = events.next() => {
+                    let Some(event) = event? else { break };
+                    for it in news(&mut told, event.fact, client).await? {
+                        screen.say(&it, || anomaly::line(&it))?;
+                    }
+                }
                 _ = ticks.tick() => {
                     let interfaces: Interfaces = client.get(routes::NET).await?;
                     let now = (Timestamp::now(), chosen(&interfaces, self.interface.as_deref()).cloned());
@@ -46,18 +52,36 @@ impl Watch {
                 }
             }
         }
+        screen.note("the daemon ended");
+        Ok(())
     }
 }
 
-/// Says each anomaly until the daemon ends. Safe to cancel: an event that was begun to be read is read on.
-async fn anomalies(events: &mut EventStream, screen: &Screen) -> Result<(), End> {
-    while let Some(event) = events.next().await? {
-        if let Fact::AnomalyRecorded(it) = &event.fact {
-            screen.say(it, || anomaly::line(it))?;
+/// How bad each anomaly was when it was told; none before the first event.
+type Told = Option<HashMap<String, Severity>>;
+
+/// The anomalies that are told at this event: also those of which we did not hear as we fell behind.
+async fn news(told: &mut Told, fact: Fact, client: &Client) -> Result<Vec<Anomaly>, ErrorBody> {
+    match fact {
+        Fact::AnomalyRecorded(it) => {
+            told.get_or_insert_default().insert(it.id.clone(), it.severity);
+            Ok(vec![*it])
         }
+        Fact::Snapshot(_) => {
+            let all: Anomalies = client.get(routes::NET_ANOMALIES).await?;
+            Ok(missed(told, all.anomalies))
+        }
+        _ => Ok(Vec::new()),
     }
-    screen.note("the daemon ended");
-    Ok(())
+}
+
+/// Those that are new or worse than they were told. What was there at first is no news.
+fn missed(told: &mut Told, all: Vec<Anomaly>) -> Vec<Anomaly> {
+    let now = all.iter().map(|it| (it.id.clone(), it.severity)).collect();
+    match told.replace(now) {
+        None => Vec::new(),
+        Some(before) => all.into_iter().filter(|it| before.get(&it.id).is_none_or(|told| it.severity > *told)).collect(),
+    }
 }
 
 fn chosen<'a>(interfaces: &'a Interfaces, name: Option<&str>) -> Option<&'a Interface> {
@@ -78,4 +102,32 @@ fn shown(before: Option<&Moment>, now: &Moment) -> String {
     let clock = Zoned::now().strftime("%H:%M:%S").to_string();
     let name = Shown(&new.name);
     format!("{clock}  {name}  sent {:>12} {out:>7} packets   received {:>12} {came:>7} packets", rate(sent), rate(received))
+}
+
+#[cfg(test)]
+mod tests {
+    use sharekaro_proto::control::net::AnomalyKind;
+
+    use super::*;
+
+    #[test]
+    fn who_falls_behind_is_told_what_is_new_or_worse_and_at_first_nothing() {
+        let anomaly = |id: &str, severity| Anomaly {
+            id: id.into(),
+            at: Timestamp::UNIX_EPOCH,
+            until: Timestamp::UNIX_EPOCH,
+            interface: "eth0".into(),
+            kind: AnomalyKind::Traffic,
+            severity,
+            explanation: "much".into(),
+            acknowledged: false,
+        };
+        let (low, high) = (Severity::Low, Severity::High);
+        let mut told = None;
+        let mut ids = |all| missed(&mut told, all).into_iter().map(|it| it.id).collect::<Vec<_>>();
+
+        assert!(ids(vec![anomaly("1", low), anomaly("2", low)]).is_empty());
+        assert_eq!(ids(vec![anomaly("1", low), anomaly("2", high), anomaly("3", low)]), ["2", "3"]);
+        assert!(ids(vec![anomaly("2", low), anomaly("3", low)]).is_empty());
+    }
 }
