@@ -72,7 +72,9 @@ async fn talk(page: &mut Page, feed: &mut Feed, window: &mut Window, client: &Cl
                 Some(Ok(event)) => match wish(&mut input, event) {
                     Wish::Leave => return Ok(()),
                     Wish::Scroll(by) => page.scroll(by),
-                    Wish::Say(text) => say(page, text, client).await,
+                    Wish::Say(text) => if let Some(untaken) = say(page, text, client).await {
+                        input.insert(&untaken);
+                    },
                     Wish::Edited => {}
                 },
             },
@@ -101,16 +103,20 @@ fn wish(input: &mut Input, event: Event) -> Wish {
     Wish::Edited
 }
 
-/// Says a text; where it is not taken, the page tells why.
-async fn say(page: &mut Page, text: String, client: &Client) {
+/// Says a text; where it is not taken, the page tells why, and it is given back.
+async fn say(page: &mut Page, text: String, client: &Client) -> Option<String> {
     let write = WriteMessage { target: page.circle.target.clone(), text, id: None };
     match client.post_with::<_, WrittenMessages>(routes::MESSAGES, &write).await {
         Ok(written) => {
             page.trouble = None;
             page.scroll(isize::MIN);
             written.messages.into_iter().for_each(|message| page.put(message));
+            None
         }
-        Err(error) => page.trouble = Some(error.message),
+        Err(error) => {
+            page.trouble = Some(error.message);
+            Some(write.text)
+        }
     }
 }
 
