@@ -7,7 +7,7 @@ use std::{fs, os::unix::fs::PermissionsExt};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use self::daemon::{Daemon, Running};
+use self::daemon::{Daemon, Running, SILENT};
 
 fn peer(name: &str, online: bool) -> Value {
     json!({
@@ -349,6 +349,7 @@ fn pairing_by_words_prints_the_words_first_and_then_confirms() {
     let daemon = Daemon::new(
         vec![
             ("POST /v1/pairings", 200, pairing("starting", json!({ "words": "" }))),
+            ("GET /v1/pairings/4", 200, pairing("starting", json!({ "words": "" }))),
             ("POST /v1/pairings/4/confirm", 200, pairing("paired", json!({}))),
         ],
         vec![
@@ -369,12 +370,40 @@ fn a_pairing_that_the_other_side_refuses_is_an_error() {
     let error = json!({ "error": { "code": "not_trusted", "message": "bob said that the words differ", "hint": "" } });
     let daemon = Daemon::new(
         vec![("POST /v1/pairings", 200, pairing("comparing", json!({}))), ("POST /v1/pairings/4/confirm", 200, pairing("failed", error))],
-        vec![snapshot(vec![])],
+        vec![snapshot_with("pairings", json!([pairing("comparing", json!({}))]))],
     );
 
     let said = daemon.ctl(&["pair", "bob", "--yes", "--json"]);
 
     assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (7, Some("not_trusted")));
+}
+
+#[test]
+fn a_pairing_that_ended_before_we_listened_is_not_waited_for() {
+    let error = json!({ "error": { "code": "timed_out", "message": "nobody answered", "hint": "" } });
+    let replies = vec![
+        ("POST /v1/pairings", 200, pairing("starting", json!({ "words": "" }))),
+        ("GET /v1/pairings/4", 200, pairing("failed", error)),
+    ];
+    let daemon = Daemon::new(replies, vec![snapshot(vec![])]);
+
+    let said = daemon.ctl(&["pair", "bob", "--yes", "--json"]);
+
+    assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (11, Some("timed_out")));
+}
+
+#[test]
+fn ctrl_c_ends_a_pairing_that_the_other_device_does_not_answer() {
+    let daemon = Daemon::new(vec![("POST /v1/pairings", SILENT, Value::Null)], vec![]);
+    let pairing = daemon.start(&["pair", "bob", "--yes", "--json"]);
+    while daemon.asked("POST /v1/pairings").is_empty() {
+        std::thread::sleep(std::time::Duration::from_millis(10)); // the test ends with the patience of its runner
+    }
+
+    pairing.interrupt();
+
+    let said = pairing.said();
+    assert_eq!((said.code(), said.last()["error"]["code"].as_str()), (13, Some("cancelled")));
 }
 
 #[test]

@@ -63,11 +63,16 @@ async fn compare(peer: String, yes: bool, client: &Client, screen: &Screen) -> R
         return Err(error.hint("use --yes in a script, or `sharectl pair --invite` here and `--join CODE` there").into());
     }
     let mut signals = Signals::new()?;
-    let pairing: Pairing = client.post_with(routes::PAIRINGS, &StartPairing { peer }).await?;
+    let given_up = || End::from(ErrorBody::new(ErrorCode::Cancelled, "pairing was given up"));
+    let start = StartPairing { peer };
+    let pairing: Pairing = tokio::select! {
+        begun = client.post_with(routes::PAIRINGS, &start) => begun?, // the other device may take its time
+        _ = signals.next() => return Err(given_up()),
+    };
     let id = pairing.id;
     let done = tokio::select! {
         done = follow(pairing, yes, client, screen) => done,
-        _ = signals.next() => Err(ErrorBody::new(ErrorCode::Cancelled, "pairing was given up").into()),
+        _ = signals.next() => Err(given_up()),
     };
     if done.is_err() {
         let given_up: Result<serde_json::Value, _> = client.delete(&routes::fill(routes::PAIRING, &id.to_string())).await;
@@ -96,7 +101,7 @@ async fn follow(mut pairing: Pairing, yes: bool, client: &Client, screen: &Scree
         tokio::select! {
             event = events.next() => match event?.map(|event| event.fact) {
                 Some(Fact::PairingChanged(changed)) if changed.id == pairing.id => pairing = *changed,
-                Some(Fact::Snapshot(all)) => pairing = latest(all.pairings, pairing),
+                Some(Fact::Snapshot(all)) => pairing = latest(all.pairings, pairing.id, client).await?,
                 Some(_) => {}
                 None => return Err(ErrorBody::new(ErrorCode::NoDaemon, "the daemon ended while pairing").into()),
             },
@@ -113,8 +118,12 @@ async fn follow(mut pairing: Pairing, yes: bool, client: &Client, screen: &Scree
     }
 }
 
-fn latest(all: Vec<Pairing>, ours: Pairing) -> Pairing {
-    all.into_iter().find(|pairing| pairing.id == ours.id).unwrap_or(ours)
+/// Ours as it is now. One that is not under way any more is in no snapshot.
+async fn latest(all: Vec<Pairing>, id: u64, client: &Client) -> Result<Pairing, ErrorBody> {
+    match all.into_iter().find(|pairing| pairing.id == id) {
+        Some(ours) => Ok(ours),
+        None => client.get(&routes::fill(routes::PAIRING, &id.to_string())).await,
+    }
 }
 
 fn why(pairing: &Pairing) -> ErrorBody {

@@ -17,6 +17,9 @@ use serde_json::Value;
 /// What `GET /v1/events` tells: each a fact, without number and time.
 type Facts = Vec<Value>;
 
+/// The status of a reply that never comes.
+pub(crate) const SILENT: u16 = 0;
+
 /// A daemon with its socket in a folder of its own.
 pub(crate) struct Daemon {
     dir: tempfile::TempDir,
@@ -91,6 +94,10 @@ impl Script {
                 Some((_, status, body)) => (*status, body.to_string()),
                 None => (404, format!(r#"{{"error":{{"code":"not_found","message":"no reply to {what}","hint":""}}}}"#)),
             };
+            if status == SILENT {
+                let _ = stream.read(&mut [0]); // until the client goes
+                return;
+            }
             write!(stream, "HTTP/1.1 {status} x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len())
                 .unwrap();
         }
