@@ -25,6 +25,9 @@ use crate::{
 /// Addresses kept for a peer. More than a laptop with cable, Wi-Fi and VPN on IPv4 and IPv6 has.
 const ADDRESSES_MAX: usize = 12;
 
+/// Of these, so many that were only announced stay where others worked.
+const ANNOUNCED_MAX: usize = 6;
+
 /// Devices that are not paired and yet listed: the ones a person might look for, not what a flood announces.
 const STRANGERS_MAX: usize = 256;
 
@@ -152,7 +155,8 @@ impl Known {
         }
     }
 
-    /// Puts an address in front, or notes that it worked again.
+    /// Puts an address in front, or notes that it worked again. One that was only announced goes behind those that worked
+    /// and those that a person named, and takes the place of none of them while there are few: anybody can announce.
     pub fn note_address(&mut self, address: SocketAddr, worked: bool, fixed: bool) {
         let known = self.addresses.iter().position(|row| row.address == address).map(|at| self.addresses.remove(at));
         let mut row = known.unwrap_or(AddressRow { address, fixed, ok_ms: 0 });
@@ -160,10 +164,15 @@ impl Known {
         if worked {
             row.ok_ms = clock::now_ms();
         }
-        self.addresses.insert(0, row);
+        let proven = |row: &AddressRow| row.fixed || row.ok_ms > 0;
+        let at = if proven(&row) { 0 } else { self.addresses.iter().position(|row| !proven(row)).unwrap_or(self.addresses.len()) };
+        self.addresses.insert(at, row);
         while self.addresses.len() > ADDRESSES_MAX {
-            let oldest = self.addresses.iter().rposition(|row| !row.fixed).unwrap_or(self.addresses.len() - 1);
-            self.addresses.remove(oldest);
+            let announced = self.addresses.iter().filter(|row| !proven(row)).count();
+            let last = |is: &dyn Fn(&AddressRow) -> bool| self.addresses.iter().rposition(is);
+            let worked = last(&|row| row.ok_ms > 0 && !row.fixed).filter(|_| announced <= ANNOUNCED_MAX);
+            let oldest = worked.or_else(|| last(&|row| !proven(row))).or_else(|| last(&|row| !row.fixed));
+            self.addresses.remove(oldest.unwrap_or(self.addresses.len() - 1));
         }
     }
 }
@@ -509,6 +518,27 @@ mod tests {
 
         assert_eq!(known.addresses.len(), ADDRESSES_MAX);
         assert!(known.addresses.iter().any(|row| row.fixed));
-        assert_eq!(known.addresses[0].address, "10.0.0.49:47810".parse().unwrap());
+        assert_eq!(known.addresses[1].address, "10.0.0.49:47810".parse().unwrap());
+    }
+
+    #[test]
+    fn what_anybody_announces_takes_no_place_of_an_address_that_worked() {
+        let mut table = PeerTable::new(id(0), vec![row(1, "bob", Trust::Accept)]);
+        let address = |n: u8| -> SocketAddr { format!("10.0.0.{n}:47810").parse().unwrap() };
+        table.edit(&id(1)).unwrap().note_address(address(1), true, false);
+        table.edit(&id(1)).unwrap().note_address(address(2), false, true);
+
+        table.sighted(id(1), "bob", &(10..40).map(address).collect::<Vec<_>>());
+
+        let shown = |table: &PeerTable| table.get(&id(1)).unwrap().addresses.iter().map(|row| row.address).collect::<Vec<_>>();
+        assert_eq!(shown(&table)[..3], [address(2), address(1), address(39)]);
+        assert_eq!(shown(&table).len(), ADDRESSES_MAX);
+
+        for n in 50..90 {
+            table.edit(&id(1)).unwrap().note_address(address(n), true, false);
+        }
+        table.sighted(id(1), "bob", &[address(99)]);
+        let rows = shown(&table);
+        assert!(rows[0] == address(89) && rows.contains(&address(2)) && rows.contains(&address(99)), "{rows:?}");
     }
 }
