@@ -30,7 +30,7 @@ pub const INVITATION_LASTS: Duration = Duration::from_secs(600);
 /// Wrong codes before an invitation burns.
 pub const TRIES: u8 = 3;
 
-/// Pairings and invitations at once: more than people do, less than a flood wants.
+/// Pairings that we begin, that others begin, and invitations at once: of each more than people do, less than a flood wants.
 const ROWS_MAX: usize = 32;
 
 /// How far the two devices are with making words.
@@ -64,6 +64,7 @@ pub struct Row {
     pub there: bool,
     /// Why it failed.
     pub error: Option<ErrorBody>,
+    ours: bool,
     began: Instant,
 }
 
@@ -101,13 +102,14 @@ pub struct PairingTable {
 }
 
 impl PairingTable {
-    /// A new pairing.
+    /// A new pairing. Those that our person begins, and those that others begin, leave each other their places.
     ///
     /// # Errors
     /// `Busy` where too many are under way.
     pub fn begin(&mut self, peer: DeviceId, making: Making) -> Result<u64, ErrorBody> {
         self.tidy();
-        if self.rows.values().filter(|row| !row.state.over()).count() >= ROWS_MAX {
+        let ours = matches!(making, Making::Started);
+        if self.rows.values().filter(|row| !row.state.over() && row.ours == ours).count() >= ROWS_MAX {
             return Err(ErrorBody::new(ErrorCode::Busy, "too many pairings are under way").hint("try again in a minute"));
         }
         self.last += 1;
@@ -119,6 +121,7 @@ impl PairingTable {
             here: false,
             there: false,
             error: None,
+            ours,
             began: Instant::now(),
         };
         self.rows.insert(self.last, row);
@@ -290,6 +293,22 @@ impl Over for PairingState {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn promised() -> Making {
+        Making::Promised { commitment: [0; 32], nonce: [0; 32] }
+    }
+
+    #[test]
+    fn strangers_that_begin_to_pair_leave_our_person_its_own_pairings() {
+        let mut table = PairingTable::default();
+        let id = |n: usize| DeviceId::from_bytes([n as u8; 32]);
+
+        let taken = (0..99).filter(|n| table.begin(id(*n), promised()).is_ok()).count();
+
+        assert_eq!(taken, ROWS_MAX);
+        assert!(table.begin(id(100), Making::Started).is_ok());
+        assert_eq!(table.begin(id(101), promised()).unwrap_err().code, ErrorCode::Busy);
+    }
 
     #[test]
     fn a_code_for_files_tells_what_became_of_it() {

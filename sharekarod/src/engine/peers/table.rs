@@ -245,6 +245,26 @@ impl PeerTable {
         self.edit(&id)
     }
 
+    /// Somebody proved its key: where the list is full, a stranger of whom there are announcements and nothing else gives
+    /// way. Anybody can announce as many as he likes.
+    fn make_room_for(&mut self, id: &DeviceId) {
+        let strangers = || self.peers.values().filter(|known| !known.kept);
+        if self.peers.contains_key(id) || strangers().count() < STRANGERS_MAX {
+            return;
+        }
+        let only_announced =
+            |known: &&Known| known.session.is_none() && known.last_seen_ms.is_none() && known.addresses.iter().all(|row| row.ok_ms == 0);
+        if let Some(gone) = strangers().find(only_announced).map(|known| known.id) {
+            self.remove(&gone);
+        }
+    }
+
+    fn remove(&mut self, id: &DeviceId) {
+        self.peers.remove(id);
+        self.touched.remove(id);
+        self.facts.push(Fact::PeerForgotten(PeerForgotten { id: *id }));
+    }
+
     /// mDNS shows a device. A hint where to connect, nothing more; the name of a known one stays what its session said.
     pub fn sighted(&mut self, id: DeviceId, name: &str, addresses: &[SocketAddr]) -> bool {
         let Some(known) = self.meet(id, name) else { return false };
@@ -275,6 +295,7 @@ impl PeerTable {
     pub fn welcome(&mut self, session: &Session) -> Welcome {
         let own = self.own;
         let hello = session.hello();
+        self.make_room_for(&session.peer());
         let Some(known) = self.meet(session.peer(), &hello.name) else { return Welcome::Superfluous };
         if known.trust == Trust::Blocked {
             return Welcome::Superfluous; // since it was let in
@@ -345,9 +366,7 @@ impl PeerTable {
     pub fn drop_if_nothing_is_left(&mut self, id: &DeviceId) {
         let nothing = self.peers.get(id).is_some_and(|known| !known.kept && !known.announced && known.session.is_none());
         if nothing {
-            self.peers.remove(id);
-            self.touched.remove(id);
-            self.facts.push(Fact::PeerForgotten(PeerForgotten { id: *id }));
+            self.remove(id);
         }
     }
 
@@ -454,6 +473,28 @@ mod tests {
 
         assert_eq!(table.iter().count(), 1 + STRANGERS_MAX);
         assert_eq!(table.get(&id(1)).unwrap().addresses.len(), 1);
+    }
+
+    #[test]
+    fn who_proves_its_key_takes_the_place_of_one_that_was_only_announced() {
+        let mut table = PeerTable::new(id(0), vec![row(1, "bob", Trust::Accept)]);
+        let stranger = |n: u32| {
+            let mut key = [9; 32];
+            key[..4].copy_from_slice(&n.to_le_bytes());
+            DeviceId::from_bytes(key)
+        };
+        (0..STRANGERS_MAX as u32).for_each(|n| _ = table.sighted(stranger(n), "flood", &["10.0.0.9:47810".parse().unwrap()]));
+        table.edit(&stranger(0)).unwrap().last_seen_ms = Some(1);
+        table.edit(&stranger(1)).unwrap().note_address("10.0.0.8:47810".parse().unwrap(), true, false);
+        table.drain();
+
+        table.make_room_for(&stranger(5));
+        assert_eq!(table.iter().count(), 1 + STRANGERS_MAX);
+        table.make_room_for(&id(7));
+
+        assert!(table.meet(id(7), "carol").is_some() && table.iter().count() == 1 + STRANGERS_MAX);
+        assert!(table.get(&stranger(0)).is_some() && table.get(&stranger(1)).is_some());
+        assert!(table.drain().iter().any(|fact| matches!(fact, Fact::PeerForgotten(_))));
     }
 
     #[test]
