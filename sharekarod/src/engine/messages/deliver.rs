@@ -70,9 +70,9 @@ impl Engine {
     /// Sends the next batch and takes its acknowledgement.
     async fn deliver_messages(&self, session: &Session) -> Result<Step, ErrorBody> {
         let peer = session.peer();
-        let count = if self.look(|state| state.peers.get(&peer).is_some_and(|known| known.trust.paired())) { BATCH_MAX } else { 1 };
+        let (count, receipts) = if self.is_paired(peer) { (BATCH_MAX, BATCH_MAX) } else { (1, 0) };
         let (epoch, batch) = self.store().read(move |c| store::messages::pending(c, peer, count, BATCH_BYTES)).await?;
-        let read = self.store().read(move |c| store::messages::receipts(c, peer, BATCH_MAX)).await?;
+        let read = self.store().read(move |c| store::messages::receipts(c, peer, receipts)).await?;
         if batch.is_empty() && read.is_empty() {
             return Ok(Step::AllSaid);
         }

@@ -49,13 +49,13 @@ impl Engine {
         counted.inspect_err(|e| tracing::warn!("cannot count unread messages: {e}")).unwrap_or(0)
     }
 
-    /// A person has seen what a peer wrote.
+    /// A person has seen what a peer wrote. Only a paired peer is told.
     ///
     /// # Errors
     /// Nobody of that name, or several.
     pub async fn mark_read(&self, seen: MarkRead) -> Result<(), ErrorBody> {
         let peer = self.find_peer(&seen.peer)?;
-        let tell = self.config().read_receipts;
+        let tell = self.config().read_receipts && self.is_paired(peer);
         let rows = self.store().write(Durability::Soon, move |t| store::messages::mark_read(t, peer, seen.until, tell)).await?;
         if rows.is_empty() {
             return Ok(());
@@ -63,5 +63,33 @@ impl Engine {
         self.update(|state| state.messages.changed(rows));
         self.wake_sender(peer);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sharekaro_proto::DeviceId;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::engine::tests::quiet;
+
+    #[tokio::test]
+    async fn only_a_paired_peer_is_told_that_its_text_was_read() {
+        let (engine, _dir) = quiet();
+        for (n, paired) in [(1, true), (2, false)] {
+            let peer = DeviceId::from_bytes([n; 32]);
+            engine.update(|state| state.peers.meet(peer, "carol").map(drop));
+            if paired {
+                engine.pair_with(peer).await.unwrap();
+            }
+            let text = store::messages::Heard { id: Uuid::from_u128(n.into()), epoch: 1, seq: 1, at_ms: 5, text: "hello".into() };
+            engine.store().write(Durability::Soon, move |t| store::messages::take_in(t, peer, &[text], 9)).await.unwrap();
+
+            engine.mark_read(MarkRead { peer: format!("k:{peer}"), until: u64::MAX }).await.unwrap();
+
+            let told = engine.store().read(move |c| store::messages::receipts(c, peer, 9)).await.unwrap();
+            assert_eq!((told.len(), engine.unread().await), (usize::from(paired), 0));
+        }
     }
 }

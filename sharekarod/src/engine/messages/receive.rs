@@ -40,6 +40,7 @@ impl Engine {
         match self.look(|state| state.peers.get(&peer).map_or(Trust::Unknown, |known| known.trust)) {
             trust if trust.paired() => self.take_in_messages(peer, texts, read).await,
             Trust::Blocked | Trust::Changed => self.drop_message(peer),
+            _ if texts.is_empty() => Answer::ok(None), // what a stranger says that it read is not noted, nor said again
             _ => self.take_in_knock(peer, texts).await,
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use ring::aead;
 use sharekaro_proto::{
-    DeviceId, ErrorBody, ErrorCode,
+    ErrorBody, ErrorCode,
     control::transfer::Bench,
     wire::{Measure, Measured, Reply, Request, Status, reply, request},
 };
@@ -60,10 +60,6 @@ impl Engine {
             return Err(ErrorBody::new(ErrorCode::Integrity, "the peer answered something else than it was asked"));
         };
         Ok(Bench { network, crypto, our_disk, their_disk })
-    }
-
-    fn is_paired(&self, id: DeviceId) -> bool {
-        self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust.paired()))
     }
 
     /// A peer measures: noise for the line, or our disk.

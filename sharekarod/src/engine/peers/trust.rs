@@ -63,7 +63,7 @@ impl Engine {
             return Err(ErrorBody::new(ErrorCode::Usage, format!("trust cannot be set to {}", wanted.trust)).hint("ask, accept or decline"));
         }
         let changes = self.one_change().await;
-        if !self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust.paired())) {
+        if !self.is_paired(id) {
             return Err(self.not_paired(id));
         }
         let peer = self.edit_peer(&changes, id, |known| known.trust = wanted.trust).await?;
@@ -185,6 +185,10 @@ impl Engine {
     /// would be lost, or come back with the next start.
     pub(super) async fn one_change(&self) -> MutexGuard<'_, OneChange> {
         self.inner.people.lock().await
+    }
+
+    pub(crate) fn is_paired(&self, id: DeviceId) -> bool {
+        self.look(|state| state.peers.get(&id).is_some_and(|known| known.trust.paired()))
     }
 
     fn is_blocked(&self, id: &DeviceId) -> bool {
