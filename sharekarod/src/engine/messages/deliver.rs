@@ -67,8 +67,9 @@ impl Engine {
         }
     }
 
-    /// Sends the next batch and takes its acknowledgement.
-    async fn deliver_messages(&self, session: &Session) -> Result<Step, ErrorBody> {
+    /// Sends the next batch and takes its acknowledgement. An outbox that was `renewed` and that nothing was taken of since
+    /// is not renewed again.
+    async fn deliver_messages(&self, session: &Session, renewed: bool) -> Result<Step, ErrorBody> {
         let peer = session.peer();
         let (count, receipts) = if self.is_paired(peer) { (BATCH_MAX, BATCH_MAX) } else { (1, 0) };
         let (epoch, batch) = self.store().read(move |c| store::messages::pending(c, peer, count, BATCH_BYTES)).await?;
@@ -94,10 +95,10 @@ impl Engine {
                 self.receipts_told(peer, read).await?;
                 Ok(Step::Said)
             }
-            Status::Changed => {
+            Status::Changed if !renewed => {
                 tracing::warn!(peer = %self.label(peer), "our database is older than the peer remembers: a new outbox begins");
                 self.store().write(Durability::Durable, move |t| store::messages::renew(t, peer)).await?;
-                Ok(Step::Said)
+                Ok(Step::Renewed)
             }
             status => Ok(Step::Failed(format!("{status:?} {}", reply.message))),
         }
@@ -123,17 +124,20 @@ enum Step {
     AllSaid,
     /// It is acknowledged; there may be more.
     Said,
+    /// It is not, and is put into a new outbox.
+    Renewed,
     /// It is not; later.
     Failed(String),
 }
 
 /// Says what waits for a peer whenever there is a session with it, for as long as the daemon runs.
 async fn run(engine: Engine, peer: DeviceId, woken: Arc<Notify>) {
-    let mut pause = BACKOFF_FIRST;
+    let (mut pause, mut renewed) = (BACKOFF_FIRST, false);
     loop {
         let session = engine.session(peer).await;
-        match engine.deliver_messages(&session).await {
-            Ok(Step::Said) => pause = BACKOFF_FIRST,
+        match engine.deliver_messages(&session, renewed).await {
+            Ok(Step::Said) => (pause, renewed) = (BACKOFF_FIRST, false),
+            Ok(Step::Renewed) => renewed = true,
             Ok(Step::AllSaid) => woken.notified().await,
             Ok(Step::Failed(why)) => {
                 tracing::debug!(peer = %engine.label(peer), "messages were not taken: {why}");
