@@ -23,6 +23,9 @@ use crate::{
 /// So long may making the words take, over a slow line.
 const MAKING_LASTS: Duration = Duration::from_secs(10);
 
+/// Said where a peer begins again in the middle.
+const PROMISED_TWICE: &str = "the peer promised twice before it kept its promise: somebody may be in between";
+
 impl Engine {
     /// Begins to pair with a peer, or joins the pairing that it began.
     ///
@@ -165,14 +168,19 @@ impl Engine {
         let nonce: [u8; 32] = rand::random();
         let own = self.id();
         self.update(|state| {
-            if let Some((_, row)) = state.pairings.with(peer) {
-                if matches!(row.making, Making::Started) && own < peer {
-                    return Answer::no(Status::Busy, "both began at once; mine counts");
+            if let Some((id, row)) = state.pairings.with(peer) {
+                match row.making {
+                    Making::Started if own < peer => return Answer::no(Status::Busy, "both began at once; mine counts"),
+                    Making::Started => row.making = Making::Promised { commitment, nonce },
+                    Making::Promised { .. } => {
+                        // another nonce of ours for another promise would be another guess, and nobody would see it
+                        state
+                            .pairings
+                            .fail(id, ErrorBody::new(ErrorCode::Integrity, PROMISED_TWICE).hint("begin again with `sharectl pair`"));
+                        return Answer::no(Status::Invalid, "a nonce was promised already: this pairing is over");
+                    }
+                    Making::Made => return Answer::no(Status::Invalid, "the words are there already"),
                 }
-                if matches!(row.making, Making::Made) {
-                    return Answer::no(Status::Invalid, "the words are there already");
-                }
-                row.making = Making::Promised { commitment, nonce };
             } else if let Err(e) = state.pairings.begin(peer, Making::Promised { commitment, nonce }) {
                 return Answer::no(Status::Busy, e.message);
             }
