@@ -89,6 +89,9 @@ impl WarningTable {
 impl State {
     /// What changed since the last call, as facts.
     fn drain(&mut self) -> Vec<Fact> {
+        for peer in self.pairings.take_ended() {
+            self.peers.hide_words(&peer);
+        }
         let mut facts = self.peers.drain();
         facts.extend(self.pairings.drain(&self.peers));
         facts.extend(self.transfers.drain(&self.peers));

@@ -38,6 +38,7 @@ impl Engine {
             return self.words_made(id).await;
         }
         let id = self.update(|state| state.pairings.begin(peer, Making::Started))?;
+        self.watch_pairings();
         match tokio::time::timeout(MAKING_LASTS, self.make_words(&session)).await {
             Ok(Ok(Some(words))) => self.words_are(peer, &words),
             Ok(Ok(None)) => {} // both began at once and theirs counts: it makes the words
@@ -88,8 +89,9 @@ impl Engine {
 
     fn words_are(&self, peer: DeviceId, words: &str) {
         self.update(|state| {
-            state.pairings.made(peer, words.to_owned());
-            if let Some(known) = state.peers.edit(&peer) {
+            if state.pairings.made(peer, words.to_owned())
+                && let Some(known) = state.peers.edit(&peer)
+            {
                 known.words = Some(words.to_owned());
             }
         });
@@ -153,9 +155,6 @@ impl Engine {
         self.update(|state| {
             let Some((id, _)) = state.pairings.with(peer) else { return };
             state.pairings.fail(id, ErrorBody::new(ErrorCode::NotTrusted, why).hint("begin again with `sharectl pair`"));
-            if let Some(known) = state.peers.edit(&peer) {
-                known.words = None;
-            }
         });
     }
 
@@ -167,7 +166,7 @@ impl Engine {
         };
         let nonce: [u8; 32] = rand::random();
         let own = self.id();
-        self.update(|state| {
+        let answer = self.update(|state| {
             if let Some((id, row)) = state.pairings.with(peer) {
                 match row.making {
                     Making::Started if own < peer => return Answer::no(Status::Busy, "both began at once; mine counts"),
@@ -185,7 +184,22 @@ impl Engine {
                 return Answer::no(Status::Busy, e.message);
             }
             Answer::ok(Some(reply::Kind::PairNonce(PairNonce { nonce: nonce.to_vec() })))
-        })
+        });
+        self.watch_pairings();
+        answer
+    }
+
+    /// What nobody finishes ends, also where nobody asks. One task watches as long as a pairing is under way.
+    fn watch_pairings(&self) {
+        if !self.update(|state| state.pairings.wants_a_watch()) {
+            return;
+        }
+        let engine = self.clone();
+        self.spawn(async move {
+            while let Some(end) = engine.update(|state| state.pairings.next_end()) {
+                tokio::time::sleep_until(end).await;
+            }
+        });
     }
 
     /// The peer keeps its promise; from here on both sides have words.
@@ -267,4 +281,33 @@ fn short(message: &str) -> String {
 
 fn no_such_pairing(id: u64) -> ErrorBody {
     ErrorBody::new(ErrorCode::NotFound, format!("there is no pairing {id}")).hint("begin with `sharectl pair PEER`")
+}
+
+#[cfg(test)]
+mod tests {
+    use sharekaro_proto::control::event::{Event, Fact};
+
+    use super::*;
+    use crate::engine::tests::quiet;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pairing_that_nobody_finishes_ends_by_itself_and_hides_its_words() {
+        let (engine, _dir) = quiet();
+        let bob = DeviceId::from_bytes([2; 32]);
+        engine.update(|state| state.peers.meet(bob, "bob").map(drop));
+        let id = engine.update(|state| state.pairings.begin(bob, Making::Started)).unwrap();
+        engine.watch_pairings();
+        engine.words_are(bob, "oak tin piano sun");
+        assert!(engine.peer("bob").unwrap().words.is_some());
+        let mut events = engine.subscribe();
+
+        let ended = |event: &Event| matches!(&event.fact, Fact::PairingChanged(it) if it.state == PairingState::Failed);
+        while events.next().await.is_some_and(|event| !ended(&event)) {}
+
+        assert_eq!(engine.pairing(id).unwrap().error.unwrap().code, ErrorCode::TimedOut);
+        assert_eq!(engine.peer("bob").unwrap().words, None);
+        engine.words_are(bob, "oak tin piano sun"); // too late
+        assert_eq!(engine.peer("bob").unwrap().words, None);
+        assert!(engine.update(|state| state.pairings.begin(bob, Making::Started)).is_ok());
+    }
 }

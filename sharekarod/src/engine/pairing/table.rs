@@ -99,6 +99,8 @@ pub struct PairingTable {
     invited: BTreeMap<u64, Invited>,
     last: u64,
     touched: BTreeSet<u64>,
+    ended: Vec<DeviceId>,
+    watched: bool,
 }
 
 impl PairingTable {
@@ -109,7 +111,7 @@ impl PairingTable {
     pub fn begin(&mut self, peer: DeviceId, making: Making) -> Result<u64, ErrorBody> {
         self.tidy();
         let ours = matches!(making, Making::Started);
-        if self.rows.values().filter(|row| !row.state.over() && row.ours == ours).count() >= ROWS_MAX {
+        if self.under_way().filter(|row| row.ours == ours).count() >= ROWS_MAX {
             return Err(ErrorBody::new(ErrorCode::Busy, "too many pairings are under way").hint("try again in a minute"));
         }
         self.last += 1;
@@ -145,13 +147,13 @@ impl PairingTable {
         Some(row)
     }
 
-    /// The words of a pairing with this peer are there.
-    pub fn made(&mut self, peer: DeviceId, words: String) {
-        if let Some((_, row)) = self.with(peer) {
-            row.words = words;
-            row.making = Making::Made;
-            row.state = PairingState::Comparing;
-        }
+    /// The words of a pairing with this peer are there. Says whether it is still under way.
+    pub fn made(&mut self, peer: DeviceId, words: String) -> bool {
+        let Some((_, row)) = self.with(peer) else { return false };
+        row.words = words;
+        row.making = Making::Made;
+        row.state = PairingState::Comparing;
+        true
     }
 
     /// A pairing is over.
@@ -159,7 +161,31 @@ impl PairingTable {
         if let Some(row) = self.edit(id).filter(|row| !row.state.over()) {
             row.state = PairingState::Failed;
             row.error = Some(error);
+            let peer = row.peer;
+            self.ended.push(peer);
         }
+    }
+
+    /// With whom pairings failed since the last call: what they showed is shown no longer.
+    pub fn take_ended(&mut self) -> Vec<DeviceId> {
+        std::mem::take(&mut self.ended)
+    }
+
+    /// Whether somebody has to begin to watch for the end of what nobody finishes.
+    pub fn wants_a_watch(&mut self) -> bool {
+        self.under_way().next().is_some() && !std::mem::replace(&mut self.watched, true)
+    }
+
+    /// When the next pairing ends by itself. `None` where none is under way: the watch is over then.
+    pub fn next_end(&mut self) -> Option<Instant> {
+        self.tidy();
+        let next = self.under_way().map(|row| row.began + PAIRING_LASTS).min();
+        self.watched = next.is_some();
+        next
+    }
+
+    fn under_way(&self) -> impl Iterator<Item = &Row> {
+        self.rows.values().filter(|row| !row.state.over())
     }
 
     /// A new code.
@@ -224,11 +250,12 @@ impl PairingTable {
     fn tidy(&mut self) {
         let now = Instant::now();
         for (id, row) in &mut self.rows {
-            if !row.state.over() && now.duration_since(row.began) > PAIRING_LASTS {
+            if !row.state.over() && now.duration_since(row.began) >= PAIRING_LASTS {
                 row.state = PairingState::Failed;
                 row.error =
                     Some(ErrorBody::new(ErrorCode::TimedOut, "nobody compared the words in time").hint("begin again with `sharectl pair`"));
                 self.touched.insert(*id);
+                self.ended.push(row.peer);
             }
         }
         self.rows.retain(|_, row| now.duration_since(row.began) < PAIRING_LASTS + OVER_LASTS);

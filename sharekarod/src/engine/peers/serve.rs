@@ -53,10 +53,10 @@ pub async fn run(engine: Engine, session: Session) {
         _ = session.closed() => {}
     }
     let ended = session.closed().await;
+    engine.session_closed(&session); // while the peer is listed: with it goes whatever shows it
     if engine.update(|state| state.peers.parted(&session, &ended, state.transfers.is_open_with(&session.peer()))) {
         tracing::info!(peer = %engine.label(session.peer()), "disconnected: {ended:?}");
     }
-    engine.session_closed(&session);
 }
 
 async fn requests(engine: &Engine, session: &Session) {

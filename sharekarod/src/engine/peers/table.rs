@@ -349,6 +349,14 @@ impl PeerTable {
         true
     }
 
+    /// Its pairing is over.
+    pub fn hide_words(&mut self, id: &DeviceId) {
+        if let Some(known) = self.peers.get_mut(id).filter(|known| known.words.is_some()) {
+            known.words = None;
+            self.touched.insert(*id);
+        }
+    }
+
     /// Forgets what a person said of it. It stays listed while it can be seen.
     pub fn forget(&mut self, id: &DeviceId) {
         if let Some(known) = self.edit(id) {
