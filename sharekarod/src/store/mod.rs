@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, Transaction, TransactionBehavior};
+use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
 
 /// Why something could not be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +103,8 @@ impl Store {
 
     fn open_sound(path: &Path) -> Result<Self, Error> {
         let mut connection = Connection::open(path)?;
+        // closing a damaged one would take its log with it, and what is in it alone
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
         connection.busy_timeout(Duration::from_secs(5))?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "cache_size", -1024)?; // KiB; the idle daemon stays small
@@ -118,6 +120,7 @@ impl Store {
             rusqlite_migration::Error::RusqliteError { err, .. } => Error::Sqlite(err),
             e => Error::Migration(e),
         })?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
         Ok(Self { connection: Arc::new(Mutex::new(connection)) })
     }
 
@@ -175,19 +178,22 @@ fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
 
-/// Moves the damaged database and what belongs to it out of the way.
+/// Moves the damaged database out of the way, with its log: what was written last is often in there alone.
 fn set_aside(path: &Path) -> io::Result<PathBuf> {
     let stamp = jiff::Timestamp::now().as_second();
     let aside = path.with_extension(format!("db.damaged-{stamp}"));
+    let beside = |path: &Path, suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let unless_missing = |done: io::Result<()>| match done {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    };
+    unless_missing(fs::rename(beside(path, "-wal"), beside(&aside, "-wal")))?; // first: a new database must not find it
+    unless_missing(fs::remove_file(beside(path, "-shm")))?; // an index of the log, made anew from it
     fs::rename(path, &aside)?;
-    for suffix in ["-wal", "-shm"] {
-        let mut beside = path.as_os_str().to_owned();
-        beside.push(suffix);
-        match fs::remove_file(&beside) {
-            Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
-            _ => {}
-        }
-    }
     Ok(aside)
 }
 
@@ -205,6 +211,19 @@ mod tests {
 
         assert!(opened.damaged.is_some_and(|aside| aside.exists()));
         opened.store.write(Durability::Durable, |t| t.execute("INSERT INTO settings (key, value) VALUES ('a', 'b')", [])).await.unwrap();
+    }
+
+    #[test]
+    fn the_log_of_a_damaged_database_is_kept_with_it() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(dir.path()).unwrap());
+        fs::write(dir.path().join("sharekaro.db"), vec![7u8; 9000]).unwrap();
+        fs::write(dir.path().join("sharekaro.db-wal"), "what was written last").unwrap();
+
+        let aside = Store::open(dir.path()).unwrap().damaged.unwrap();
+
+        let log = dir.path().join(format!("{}-wal", aside.file_name().unwrap().to_str().unwrap()));
+        assert_eq!(fs::read_to_string(log).unwrap(), "what was written last");
     }
 
     #[tokio::test]
