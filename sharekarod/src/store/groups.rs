@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use rusqlite::{Connection, Transaction, params};
 use sharekaro_proto::DeviceId;
 
+use super::sensible;
+
 /// All groups, by name.
 pub type Groups = BTreeMap<String, BTreeSet<DeviceId>>;
 
@@ -12,8 +14,8 @@ pub type Groups = BTreeMap<String, BTreeSet<DeviceId>>;
 pub fn load(connection: &Connection) -> rusqlite::Result<Groups> {
     let mut groups = Groups::new();
     let mut statement = connection.prepare("SELECT name, peer FROM groups")?;
-    let rows = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, DeviceId::from_bytes(row.get(1)?))))?;
-    for (name, peer) in rows.filter_map(Result::ok) {
+    let rows = sensible(&mut statement, [], "groups", |row| Ok((row.get::<_, String>(0)?, DeviceId::from_bytes(row.get(1)?))))?;
+    for (name, peer) in rows {
         groups.entry(name).or_default().insert(peer);
     }
     Ok(groups)

@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, Transaction, TransactionBehavior, config::DbConfig};
+use rusqlite::{Connection, Params, Row, Statement, Transaction, TransactionBehavior, config::DbConfig};
 
 /// Why something could not be kept or found.
 #[derive(Debug, thiserror::Error)]
@@ -174,6 +174,24 @@ fn lock(connection: &Mutex<Connection>) -> MutexGuard<'_, Connection> {
     connection.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The rows of `what` that make sense. One that does not can only have been edited by hand: it is passed over, with a
+/// warning. That SQLite cannot go on is an error: what it did not read would be missing as if it had never been there.
+fn sensible<T>(
+    statement: &mut Statement<'_>,
+    params: impl Params,
+    what: &str,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    let (mut rows, mut sensible) = (statement.query(params)?, Vec::new());
+    while let Some(row) = rows.next()? {
+        match read(row) {
+            Ok(one) => sensible.push(one),
+            Err(e) => tracing::warn!("one of the {what} that were kept makes no sense and is passed over: {e}"),
+        }
+    }
+    Ok(sensible)
+}
+
 fn is_damage(error: &rusqlite::Error) -> bool {
     matches!(error.sqlite_error_code(), Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase))
 }
@@ -234,6 +252,15 @@ mod tests {
         drop(store);
 
         assert!(matches!(Store::open(dir.path()), Err(Error::Newer { .. })));
+    }
+
+    #[test]
+    fn a_row_that_makes_no_sense_is_passed_over_and_one_that_cannot_be_read_is_an_error() {
+        let connection = Connection::open_in_memory().unwrap();
+        let numbers = |sql: &str| sensible(&mut connection.prepare(sql).unwrap(), [], "numbers", |row| row.get::<_, i64>(0));
+
+        assert_eq!(numbers("SELECT 1 UNION ALL SELECT 'x' UNION ALL SELECT 3").unwrap(), [1, 3]);
+        assert!(numbers("SELECT 1 UNION ALL SELECT abs(-9223372036854775807 - 1)").is_err());
     }
 
     #[tokio::test]

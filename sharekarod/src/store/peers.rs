@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use rusqlite::{Connection, Transaction, params};
 use sharekaro_proto::{DeviceId, nouns::trust::Trust};
 
+use super::sensible;
+
 /// A peer as it is kept.
 #[derive(Clone, PartialEq, Debug)]
 pub struct PeerRow {
@@ -39,27 +41,24 @@ pub struct AddressRow {
 
 /// All of them. A row that makes no sense is passed over: it can only have been edited by hand.
 pub fn load(connection: &Connection) -> rusqlite::Result<Vec<PeerRow>> {
-    let mut peers: Vec<PeerRow> = connection
-        .prepare("SELECT id, name, alias, trust, last_seen_ms, version, blocked_from FROM peers")?
-        .query_map([], |row| {
-            let trust: String = row.get(3)?;
-            let blocked_from: Option<String> = row.get(6)?;
-            Ok(PeerRow {
-                id: DeviceId::from_bytes(row.get(0)?),
-                name: row.get(1)?,
-                alias: row.get(2)?,
-                trust: Trust::from_word(&trust).unwrap_or(Trust::Unknown),
-                blocked_from: blocked_from.and_then(|word| Trust::from_word(&word)),
-                last_seen_ms: row.get(4)?,
-                version: row.get(5)?,
-                addresses: Vec::new(),
-            })
-        })?
-        .filter_map(Result::ok)
-        .collect();
+    let mut statement = connection.prepare("SELECT id, name, alias, trust, last_seen_ms, version, blocked_from FROM peers")?;
+    let mut peers = sensible(&mut statement, [], "peers", |row| {
+        let trust: String = row.get(3)?;
+        let blocked_from: Option<String> = row.get(6)?;
+        Ok(PeerRow {
+            id: DeviceId::from_bytes(row.get(0)?),
+            name: row.get(1)?,
+            alias: row.get(2)?,
+            trust: Trust::from_word(&trust).unwrap_or(Trust::Unknown),
+            blocked_from: blocked_from.and_then(|word| Trust::from_word(&word)),
+            last_seen_ms: row.get(4)?,
+            version: row.get(5)?,
+            addresses: Vec::new(),
+        })
+    })?;
     let mut addresses = connection.prepare("SELECT address, fixed, ok_ms FROM addresses WHERE peer = ?1 ORDER BY ok_ms DESC")?;
     for peer in &mut peers {
-        let rows = addresses.query_map([peer.id.as_bytes()], |row| {
+        let rows = sensible(&mut addresses, [peer.id.as_bytes()], "addresses of peers", |row| {
             let address: String = row.get(0)?;
             Ok(address.parse().ok().map(|address| AddressRow {
                 address,
@@ -67,7 +66,7 @@ pub fn load(connection: &Connection) -> rusqlite::Result<Vec<PeerRow>> {
                 ok_ms: row.get(2).unwrap_or(0),
             }))
         })?;
-        peer.addresses = rows.filter_map(Result::ok).flatten().collect();
+        peer.addresses = rows.into_iter().flatten().collect();
     }
     Ok(peers)
 }

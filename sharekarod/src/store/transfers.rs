@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::{
     messages::{self, MessageRow},
     record::Record,
+    sensible,
 };
 
 /// Keeps a new transfer and says which number it got; where this peer's key is known already, that one's number.
@@ -70,8 +71,8 @@ pub fn load(connection: &Connection, ended: usize) -> rusqlite::Result<Vec<Recor
             OR id IN (SELECT id FROM transfers ORDER BY id DESC LIMIT ?1)
          ORDER BY id",
     )?;
-    let rows = statement.query_map([i64::try_from(ended).unwrap_or(i64::MAX)], row)?;
-    Ok(rows.filter_map(Result::ok).flatten().collect())
+    let rows = sensible(&mut statement, [i64::try_from(ended).unwrap_or(i64::MAX)], "transfers", row)?;
+    Ok(rows.into_iter().flatten().collect())
 }
 
 /// One of the history.
