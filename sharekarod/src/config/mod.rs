@@ -294,7 +294,10 @@ impl Config {
 
     /// This configuration with what `new` changes and a running daemon can follow; and the keys that need a new start,
     /// which stay as they are.
-    pub fn follow(&self, new: Self) -> (Self, Vec<&'static str>) {
+    ///
+    /// # Errors
+    /// What is followed and what stays make no sense together.
+    pub fn follow(&self, new: Self) -> Result<(Self, Vec<&'static str>), Error> {
         let need_a_start = [
             ("name", self.name != new.name),
             ("port", self.port != new.port),
@@ -308,6 +311,8 @@ impl Config {
             ("mdns_loopback", self.mdns_loopback != new.mdns_loopback),
             ("dbus", self.dbus != new.dbus),
             ("system_bus", self.system_bus != new.system_bus),
+            ("net", self.net != new.net),
+            ("net_warmup", self.net_warmup != new.net_warmup),
         ];
         let changed: Vec<&str> = need_a_start.into_iter().filter_map(|(key, differs)| differs.then_some(key)).collect();
         let kept = self.clone();
@@ -324,9 +329,12 @@ impl Config {
             mdns_loopback: kept.mdns_loopback,
             dbus: kept.dbus,
             system_bus: kept.system_bus,
+            net: kept.net,
+            net_warmup: kept.net_warmup,
             ..new
         };
-        (followed, changed)
+        followed.check_drop_dirs()?;
+        Ok((followed, changed))
     }
 }
 
@@ -423,11 +431,30 @@ mod tests {
         fs::write(&path, "port = 1025\ninbox_dir = \"/one\"\n").unwrap();
         let old = Config::new(Told::try_parse_from(flags).unwrap()).unwrap();
 
-        fs::write(&path, "port = 1026\ninbox_dir = \"/two\"\noffer_expiry = \"3h\"\nupload_limit = \"1M\"\n").unwrap();
-        let (now, need_a_start) = old.follow(old.reread().unwrap());
+        fs::write(
+            &path,
+            "port = 1026\nnet = false\nnet_warmup = \"9s\"\ninbox_dir = \"/two\"\noffer_expiry = \"3h\"\nupload_limit = \"1M\"\n",
+        )
+        .unwrap();
+        let (now, need_a_start) = old.follow(old.reread().unwrap()).unwrap();
 
-        assert_eq!((now.port, need_a_start), (1025, vec!["port"]));
+        assert_eq!((now.port, need_a_start), (1025, vec!["port", "net", "net_warmup"]));
+        assert!(now.net && now.net_warmup == old.net_warmup);
         assert_eq!((now.inbox_dir.to_str(), now.upload_limit), (Some("/two"), Some(1 << 20)));
         assert_eq!(now.offer_expiry, Duration::from_secs(7200)); // a flag goes before the file
+    }
+
+    #[test]
+    fn an_inbox_cannot_follow_into_the_drop_folder_that_stays_until_a_start() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("config.toml");
+        let flags = ["sharekarod", "--config", path.to_str().unwrap()];
+        fs::write(&path, "drop_dir = \"/drop\"\ninbox_dir = \"/in\"\n").unwrap();
+        let old = Config::new(Told::try_parse_from(flags).unwrap()).unwrap();
+
+        fs::write(&path, "drop_dir = \"/other\"\ninbox_dir = \"/drop/in\"\n").unwrap();
+        let refused = old.follow(old.reread().unwrap()).unwrap_err();
+
+        assert!(matches!(refused, Error::Value { key: "drop_dir", .. }), "{refused}");
     }
 }

@@ -16,11 +16,14 @@ impl Engine {
             Ok(new) => new,
             Err(e) => return refuse(&e),
         };
-        if let Err(e) = self.update(|state| state.policy.reconfigured(&new.policy).map(|rules| state.policy = rules)) {
+        let (config, need_a_start) = match self.config().follow(new) {
+            Ok(followed) => followed,
+            Err(e) => return refuse(&e),
+        };
+        if let Err(e) = self.update(|state| state.policy.reconfigured(&config.policy).map(|rules| state.policy = rules)) {
             return refuse(&e);
         }
         self.unwarn("bad_configuration");
-        let (config, need_a_start) = self.config().follow(new);
         *self.inner.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         self.schedule_changed();
         self.drop_targets_changed();
