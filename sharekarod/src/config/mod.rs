@@ -24,7 +24,7 @@ pub(crate) use self::values::{duration, rate};
 use self::{
     home::Home,
     told::{ToldLimit, read, rules},
-    values::{absolute, absolutes, device_name, host_name},
+    values::{absolute, absolutes, device_name, expiry, host_name, port},
 };
 
 /// The UDP port of a daemon that was told no other.
@@ -230,7 +230,7 @@ impl Config {
         let own_drops = file.drop.unwrap_or_default().into_iter().map(|told| told.parse(&home.home)).collect::<Result<_, _>>()?;
         let config = Self {
             name: device_name(name)?,
-            port: told.port.or(file.port).unwrap_or(DEFAULT_PORT),
+            port: port(told.port.or(file.port).unwrap_or(DEFAULT_PORT))?,
             inbox_dir: absolute("inbox_dir", told.inbox_dir.or(file.inbox_dir), || home.downloads.join("ShareKaro"))?,
             drop_dir: absolute("drop_dir", told.drop_dir.or(file.drop_dir), || home.home.join("ShareDrop"))?,
             extra_drop_dirs: absolutes("extra_drop_dirs", told.extra_drop_dirs.or(file.extra_drop_dirs))?,
@@ -243,7 +243,7 @@ impl Config {
             mdns_loopback: told.mdns_loopback.or(file.mdns_loopback).unwrap_or(false),
             dbus: told.dbus.or(file.dbus).unwrap_or(true),
             system_bus: told.system_bus.or(file.system_bus).unwrap_or(false),
-            offer_expiry: offer_expiry.map_or(Ok(Duration::from_secs(86_400)), |text| duration("offer_expiry", &text))?,
+            offer_expiry: offer_expiry.map_or(Ok(Duration::from_secs(86_400)), |text| expiry("offer_expiry", &text))?,
             read_receipts: told.read_receipts.or(file.read_receipts).unwrap_or(true),
             clipboard: told.clipboard.or(file.clipboard).unwrap_or(false),
             upload_limit: told.upload_limit.or(file.upload_limit).map(|text| rate("upload_limit", &text)).transpose()?.flatten(),

@@ -6,6 +6,9 @@ use sharekaro_proto::{nouns::amount::Amount, wire::NAME_MAX};
 
 use super::Error;
 
+/// The lowest port that a program of a user has; announcements of a lower one are disregarded.
+const PORT_MIN: u16 = 1024;
+
 /// A device's name: control characters go, and it is cut at `NAME_MAX` bytes.
 pub(super) fn device_name(name: String) -> Result<String, Error> {
     let mut clean: String = name.trim().chars().filter(|c| !sharekaro_proto::nouns::text::is_obeyed(*c)).collect();
@@ -52,6 +55,21 @@ pub(crate) fn duration(key: &'static str, text: &str) -> Result<Duration, Error>
     };
     let count: u64 = digits.parse().map_err(|_| bad())?;
     count.checked_mul(factor).filter(|s| *s <= 10 * 365 * 86_400).map(Duration::from_secs).ok_or_else(bad)
+}
+
+/// A duration in which a person can answer.
+pub(super) fn expiry(key: &'static str, text: &str) -> Result<Duration, Error> {
+    let zero = || Error::Value { key, value: text.to_owned(), why: "every offer would have expired before it is seen: write 1s or more" };
+    duration(key, text).and_then(|lasts| if lasts.is_zero() { Err(zero()) } else { Ok(lasts) })
+}
+
+/// A UDP port at which others look for us; 0: any.
+pub(super) fn port(port: u16) -> Result<u16, Error> {
+    if (1..PORT_MIN).contains(&port) {
+        let why = "write 0 for any, or 1024 to 65535: nobody follows an announcement to a port of the system";
+        return Err(Error::Value { key: "port", value: port.to_string(), why });
+    }
+    Ok(port)
 }
 
 /// `500000`, `20M`, `1G` (powers of 1024) or `none`.

@@ -20,6 +20,7 @@ use tokio::sync::{Notify, watch};
 use super::{
     serve,
     table::{Known, Welcome},
+    trust::check_alias,
 };
 use crate::{
     config::DEFAULT_PORT,
@@ -222,8 +223,10 @@ impl Engine {
     /// `sharectl peer add HOST[:PORT]`: reaches a device that announcements do not show, and remembers where.
     ///
     /// # Errors
-    /// `Usage` where this is no address, `NotFound` where the name is unknown, `Offline` where nobody answers.
+    /// `Usage` where this is no address or the alias none, `WrongState` where another peer has that alias, `NotFound` where the name is unknown, `Offline` where nobody answers.
     pub async fn add_peer(&self, add: AddPeer) -> Result<Peer, ErrorBody> {
+        let alias = add.alias.as_deref().map(str::trim).map(str::to_owned);
+        alias.as_deref().map_or(Ok(()), check_alias)?;
         let addresses = look_up(&add.address).await?;
         let session = self.dial(None, &addresses).await.map_err(|e| match e {
             DialError::Itself => ErrorBody::new(ErrorCode::Usage, format!("{} is this device itself", add.address)),
@@ -236,9 +239,10 @@ impl Engine {
         if self.look(|state| state.peers.get(&id).is_none()) {
             return Err(ErrorBody::new(ErrorCode::Busy, "too many devices are listed").hint("`sharectl peer forget` some"));
         }
+        alias.as_deref().map_or(Ok(()), |alias| self.no_other_is_called(id, alias))?;
         let add = |known: &mut Known| {
             known.note_address(address, true, true);
-            known.alias = add.alias.clone().or(known.alias.take());
+            known.alias = alias.clone().or(known.alias.take());
         };
         self.edit_peer(&changes, id, add).await
     }

@@ -44,10 +44,7 @@ impl Engine {
     /// Nobody, or several; a name that is taken or cannot be used as a target.
     pub async fn rename(&self, target: &str, rename: Rename) -> Result<Peer, ErrorBody> {
         let (id, alias) = (self.find_peer(target)?, rename.alias.trim().to_owned());
-        if !is_alias(&alias) {
-            return Err(ErrorBody::new(ErrorCode::Usage, format!("{alias:?} cannot be an alias"))
-                .hint("1 to 63 bytes, no comma or slash, not `all`, not beginning with @, #, - or k:"));
-        }
+        check_alias(&alias)?;
         let changes = self.one_change().await;
         self.no_other_is_called(id, &alias)?;
         self.edit_peer(&changes, id, |known| known.alias = Some(alias.clone())).await
@@ -195,7 +192,7 @@ impl Engine {
         self.look(|state| state.peers.get(id).is_some_and(|known| known.trust == Trust::Blocked))
     }
 
-    fn no_other_is_called(&self, id: DeviceId, alias: &str) -> Result<(), ErrorBody> {
+    pub(super) fn no_other_is_called(&self, id: DeviceId, alias: &str) -> Result<(), ErrorBody> {
         if self.look(|state| state.peers.iter().any(|known| known.id != id && known.alias.as_deref() == Some(alias))) {
             return Err(ErrorBody::new(ErrorCode::WrongState, format!("another peer is called {alias:?}")).hint("rename that one first"));
         }
@@ -230,6 +227,18 @@ impl Engine {
             session.close(Code::Refused);
         }
     }
+}
+
+/// Whether a peer can be called so.
+///
+/// # Errors
+/// A name that cannot be used as a target.
+pub(super) fn check_alias(alias: &str) -> Result<(), ErrorBody> {
+    if is_alias(alias) {
+        return Ok(());
+    }
+    Err(ErrorBody::new(ErrorCode::Usage, format!("{alias:?} cannot be an alias"))
+        .hint("1 to 63 bytes, no comma or slash, not `all`, not beginning with @, #, - or k:"))
 }
 
 fn is_alias(text: &str) -> bool {
