@@ -9,7 +9,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::{
+    fs::{FlockOperation, OFlags, flock},
+    io::Errno,
+};
 
 /// Why there is no lock.
 #[derive(Debug, thiserror::Error)]
@@ -49,14 +52,23 @@ impl Lock {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         // in a folder like /tmp a link may be another user's, and lead to what is ours: it would be emptied
         let mut file = options.custom_flags(OFlags::NOFOLLOW.bits().cast_signed()).open(path).map_err(failed)?;
-        if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
-            let mut pid = String::new();
-            let _ = file.read_to_string(&mut pid); // only for the message
-            return Err(Error::Held { path: path.into(), pid: pid.trim().to_owned() });
+        if let Err(why) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            return Err(refused(why, path, &mut file));
         }
-        file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id())).map_err(failed)?;
+        // only for whoever comes second: on a full disk the lock holds as well
+        let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self { _file: file })
     }
+}
+
+/// Only `EWOULDBLOCK` says that somebody has it; a file system without locks, or a kernel out of them, is a failure.
+fn refused(why: Errno, path: &Path, file: &mut impl Read) -> Error {
+    if why != Errno::WOULDBLOCK {
+        return Error::Io { path: path.into(), source: why.into() };
+    }
+    let mut pid = String::new();
+    let _ = file.read_to_string(&mut pid); // only for the message
+    Error::Held { path: path.into(), pid: pid.trim().to_owned() }
 }
 
 #[cfg(test)]
@@ -73,6 +85,15 @@ mod tests {
 
         assert!(matches!(Lock::take(&path), Err(Error::Io { .. })));
         assert_eq!(std::fs::read_to_string(&precious).unwrap(), "kept");
+    }
+
+    #[test]
+    fn a_lock_that_cannot_be_had_at_all_is_no_other_daemon() {
+        for why in [Errno::NOLCK, Errno::OPNOTSUPP, Errno::INTR] {
+            assert!(matches!(refused(why, Path::new("/x"), &mut io::empty()), Error::Io { .. }), "{why}");
+        }
+        let held = refused(Errno::AGAIN, Path::new("/x"), &mut &b"17\n"[..]);
+        assert!(matches!(&held, Error::Held { pid, .. } if pid == "17"), "{held}");
     }
 
     #[test]
