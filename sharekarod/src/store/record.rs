@@ -142,6 +142,11 @@ pub struct SendOptions {
 }
 
 impl Record {
+    /// Whether it lies in quarantine.
+    pub fn lies_apart(&self) -> bool {
+        self.quarantined && self.state == TransferState::Done && !self.undone
+    }
+
     /// Whether it rests because somebody paused it.
     pub fn paused(&self) -> bool {
         self.paused_here || self.paused_there

@@ -63,11 +63,13 @@ fn line(record: &Record) -> MessageRow {
     }
 }
 
-/// Those that have not ended or of which the peer was not told, and the newest `ended` of the others.
+/// Those that have not ended, of which the peer was not told, or that lie in quarantine, and the newest `ended` of the
+/// others.
 pub fn load(connection: &Connection, ended: usize) -> rusqlite::Result<Vec<Record>> {
     let mut statement = connection.prepare(
         "SELECT id, record FROM transfers
          WHERE state NOT IN ('done', 'declined', 'cancelled', 'expired', 'failed') OR json_extract(record, '$.untold') = 1
+            OR state = 'done' AND direction = 'in' AND json_extract(record, '$.quarantined') = 1 AND json_extract(record, '$.undone') = 0
             OR id IN (SELECT id FROM transfers ORDER BY id DESC LIMIT ?1)
          ORDER BY id",
     )?;

@@ -15,7 +15,7 @@ use sharekaro_proto::{
 
 use super::{
     ending,
-    inbox::{by_person, lies_apart, usable_dir},
+    inbox::{by_person, usable_dir},
     record::Record,
     sources::with_causes,
     table::not_found,
@@ -30,7 +30,7 @@ impl Engine {
     /// Moves what lies in quarantine to where a person wants it, else into the inbox.
     pub(super) async fn release(&self, id: TransferId, accept: Accept) -> Result<Transfer, ErrorBody> {
         let _alone = self.inner.policy.aftermath.acquire().await;
-        let Some(record) = self.record(id).filter(lies_apart) else { return self.transfer(id) }; // somebody was faster
+        let Some(record) = self.record(id).filter(Record::lies_apart) else { return self.transfer(id) }; // somebody was faster
         let RawPath(to) = accept.dir.unwrap_or_else(|| RawPath(self.config().inbox_dir.clone()));
         let (held, state_dir, listing) = (self.destination(&record), self.config().state_dir.clone(), ending::listing_path(self, &record));
         let (destination, key, conflict) = (to.clone(), record.key, record.conflict.unwrap_or(Conflict::Rename));
@@ -40,6 +40,7 @@ impl Engine {
         })
         .await?;
         let placed: Vec<RawPath> = placed.into_iter().map(RawPath).collect();
+        self.quarantined(id).await?; // listed, so that it can be changed, whatever came meanwhile
         self.change_transfer(id, Durability::Durable, |row| {
             row.record.quarantined = false;
             row.record.placed.clone_from(&placed);

@@ -21,7 +21,7 @@ use crate::{
         Engine, clock, key_words,
         policy::{log::Decided, rule::PERSON},
     },
-    store::Durability,
+    store::{self, Durability},
 };
 
 /// The longest reason, in characters.
@@ -70,7 +70,7 @@ impl Engine {
     /// # Errors
     /// No such offer waits, and nothing of it lies in quarantine; the folder cannot be used, and then all is as before.
     pub async fn accept(&self, id: TransferId, accept: Accept) -> Result<Transfer, ErrorBody> {
-        if self.record(id).is_some_and(|record| lies_apart(&record)) {
+        if self.quarantined(id).await?.is_some() {
             return self.release(id, accept).await;
         }
         self.waiting_offer(id)?;
@@ -100,7 +100,7 @@ impl Engine {
     /// # Errors
     /// No such offer waits, and nothing of it lies in quarantine.
     pub async fn decline(&self, id: TransferId, decline: Decline) -> Result<Transfer, ErrorBody> {
-        if let Some(record) = self.record(id).filter(lies_apart) {
+        if let Some(record) = self.quarantined(id).await? {
             self.undo(id).await?;
             self.note_decision(by_person(&record, Action::Decline, &decline.reason));
             return self.transfer(id);
@@ -121,6 +121,19 @@ impl Engine {
         self.transfer(id)
     }
 
+    /// What lies in quarantine under this number. Where that is so long ago that it is not listed, it is again from now on.
+    pub(super) async fn quarantined(&self, id: TransferId) -> Result<Option<Record>, ErrorBody> {
+        let record = match self.record(id) {
+            Some(record) => Some(record),
+            None => self.store().read(move |c| store::transfers::find(c, id)).await?,
+        };
+        let apart = record.filter(Record::lies_apart);
+        if let Some(record) = apart.clone() {
+            self.update(|state| state.transfers.insert_to_change(record));
+        }
+        Ok(apart)
+    }
+
     fn waiting_offer(&self, id: TransferId) -> Result<Record, ErrorBody> {
         let record = self.record(id).ok_or_else(|| not_found(id))?;
         if waits(&record) {
@@ -133,11 +146,6 @@ impl Engine {
 
 fn waits(record: &Record) -> bool {
     record.direction == Direction::In && !record.accepted && !record.state.ended()
-}
-
-/// Whether it lies in quarantine.
-pub(super) fn lies_apart(record: &Record) -> bool {
-    record.quarantined && record.state == TransferState::Done && !record.undone
 }
 
 /// A person's answer, for the log.

@@ -24,6 +24,10 @@ use crate::engine::{clock, peers::table::PeerTable};
 /// Transfers that ended and are still listed; the database has all of them.
 pub const HISTORY_SHOWN: usize = 200;
 
+/// Transfers beside these that lie in quarantine and are listed until a person lets them out or removes them; older ones
+/// are found by their numbers.
+pub const QUARANTINED_SHOWN: usize = 500;
+
 /// The rate is that of the last so many seconds.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
 
@@ -83,7 +87,9 @@ impl TransferTable {
     /// The transfers that were kept.
     pub fn new(records: Vec<Record>) -> Self {
         let rows = records.into_iter().map(|record| (record.id, Row { record, phase: Phase::Resting, rate: Meter::default() })).collect();
-        Self { rows, touched: BTreeSet::new() }
+        let mut table = Self { rows, touched: BTreeSet::new() };
+        table.trim();
+        table
     }
 
     /// A new one (or, already so, the one that is there).
@@ -91,11 +97,30 @@ impl TransferTable {
         let id = record.id;
         self.touched.insert(id);
         self.rows.entry(id).or_insert_with(|| Row { record, phase: Phase::Resting, rate: Meter::default() });
-        while self.rows.len() > HISTORY_SHOWN {
-            let oldest = self.rows.iter().find(|(_, row)| row.record.state.ended() && !row.record.untold).map(|(id, _)| *id);
-            let Some(oldest) = oldest else { break };
+        self.trim();
+    }
+
+    /// One that is not listed any more and is about to change, whatever else there is; already so, the one that is there.
+    pub fn insert_to_change(&mut self, record: Record) {
+        self.rows.entry(record.id).or_insert_with(|| Row::of(record));
+    }
+
+    /// Lists no more of what is over than there is place for.
+    fn trim(&mut self) {
+        let apart = self.apart().count();
+        let too_many = apart.saturating_sub(QUARANTINED_SHOWN);
+        let old: Vec<TransferId> = self.apart().take(too_many).collect();
+        old.iter().for_each(|id| drop(self.rows.remove(id)));
+        while self.rows.len() > HISTORY_SHOWN + apart - too_many {
+            let over = |row: &Row| row.record.state.ended() && !row.record.untold && !row.record.lies_apart();
+            let Some(oldest) = self.rows.iter().find(|(_, row)| over(row)).map(|(id, _)| *id) else { break };
             self.rows.remove(&oldest);
         }
+    }
+
+    /// Those that lie in quarantine, oldest first.
+    fn apart(&self) -> impl Iterator<Item = TransferId> {
+        self.rows.iter().filter(|(_, row)| row.record.lies_apart()).map(|(id, _)| *id)
     }
 
     /// One of them.
@@ -391,6 +416,23 @@ pub(crate) mod tests {
 
         assert_eq!(table.iter().count(), HISTORY_SHOWN);
         assert!(table.get(TransferId(1)).is_some() && table.get(TransferId(999)).is_some());
+    }
+
+    #[test]
+    fn what_lies_in_quarantine_is_listed_beside_the_history() {
+        let mut table = TransferTable::default();
+        let apart = |id| Record { direction: Direction::In, quarantined: true, ..record(id, TransferState::Done) };
+        table.insert(apart(1));
+        (2..1_000).for_each(|id| table.insert(record(id, TransferState::Done)));
+
+        assert!(table.get(TransferId(1)).is_some());
+        assert_eq!(table.iter().count(), HISTORY_SHOWN + 1);
+
+        (1_000..3_000).for_each(|id| table.insert(apart(id)));
+        assert_eq!(table.apart().count(), QUARANTINED_SHOWN);
+        assert!(table.get(TransferId(999)).is_some() && table.get(TransferId(2_999)).is_some(), "the history stays");
+        table.insert(Record { undone: true, ..apart(3_000) });
+        assert_eq!(table.iter().count(), HISTORY_SHOWN + QUARANTINED_SHOWN);
     }
 
     #[test]
