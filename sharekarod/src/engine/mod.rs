@@ -37,7 +37,7 @@ use self::{
     pipes::taking::Takers,
     policy::{asking::Policy, rule::RuleError, table::RuleTable},
     state::{Shared, WarningTable},
-    transfers::{jobs::Jobs, table::TransferTable},
+    transfers::{jobs::Jobs, pace::Pace, table::TransferTable},
 };
 use crate::{
     config::Config,
@@ -77,6 +77,8 @@ struct Inner {
     kicks: Kicks,
     jobs: Jobs,
     takers: Takers,
+    /// How fast offers of strangers come in.
+    pace: std::sync::Mutex<Pace>,
     policy: Policy,
     desk: Desk,
     people: tokio::sync::Mutex<OneChange>,
@@ -110,6 +112,7 @@ impl Engine {
         let inner = Inner {
             jobs: Jobs::new(&config),
             takers: Takers::default(),
+            pace: std::sync::Mutex::default(),
             policy: Policy::default(),
             desk: Desk::default(),
             people: tokio::sync::Mutex::default(),

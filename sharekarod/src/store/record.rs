@@ -142,6 +142,11 @@ pub struct SendOptions {
 }
 
 impl Record {
+    /// Whether it is an offer that ended without anybody here saying yes: anybody on the LAN can leave any number of these.
+    pub fn came_to_nothing(&self) -> bool {
+        self.direction == Direction::In && self.state.ended() && !self.accepted
+    }
+
     /// Whether it lies in quarantine.
     pub fn lies_apart(&self) -> bool {
         self.quarantined && self.state == TransferState::Done && !self.undone

@@ -16,6 +16,16 @@ use super::{
     sensible,
 };
 
+/// Offers that ended without anybody here saying yes: so many are kept, and of these any number may come.
+pub const KEPT_OF_REFUSED: i64 = 1_000;
+
+/// Which these are.
+const REFUSED: &str =
+    "direction = 'in' AND state IN ('declined', 'cancelled', 'expired', 'failed') AND json_extract(record, '$.accepted') = 0";
+
+/// What is too old of these is looked for once in so many transfers that come in.
+pub const FORGOTTEN_EVERY: i64 = 64;
+
 /// Keeps a new transfer and says which number it got; where this peer's key is known already, that one's number.
 pub fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Result<TransferId> {
     let known: Option<TransferId> = transaction
@@ -32,7 +42,21 @@ pub fn insert(transaction: &Transaction<'_>, record: &Record) -> rusqlite::Resul
         "INSERT INTO transfers (key, direction, peer, state, changed_ms, record) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![record.key.0, record.direction.word(), record.peer.as_bytes(), record.state.word(), record.changed_ms, json(record)?],
     )?;
-    Ok(TransferId(transaction.last_insert_rowid().cast_unsigned()))
+    let id = transaction.last_insert_rowid();
+    if record.direction == Direction::In && id % FORGOTTEN_EVERY == 0 {
+        forget_refused(transaction)?;
+    }
+    Ok(TransferId(id.cast_unsigned()))
+}
+
+fn forget_refused(transaction: &Transaction<'_>) -> rusqlite::Result<usize> {
+    transaction.execute(
+        &format!(
+            "DELETE FROM transfers WHERE {REFUSED} AND id <=
+             (SELECT id FROM transfers WHERE {REFUSED} ORDER BY id DESC LIMIT 1 OFFSET ?1)"
+        ),
+        [KEPT_OF_REFUSED],
+    )
 }
 
 /// Keeps a transfer as it is now. Returns the line that it adds to the conversation: once, when it is done.
@@ -64,15 +88,16 @@ fn line(record: &Record) -> MessageRow {
 }
 
 /// Those that have not ended, of which the peer was not told, or that lie in quarantine, and the newest `ended` of the
-/// others.
+/// others; and as many again, so that offers that nobody took leave out none that went.
 pub fn load(connection: &Connection, ended: usize) -> rusqlite::Result<Vec<Record>> {
-    let mut statement = connection.prepare(
+    let mut statement = connection.prepare(&format!(
         "SELECT id, record FROM transfers
          WHERE state NOT IN ('done', 'declined', 'cancelled', 'expired', 'failed') OR json_extract(record, '$.untold') = 1
             OR state = 'done' AND direction = 'in' AND json_extract(record, '$.quarantined') = 1 AND json_extract(record, '$.undone') = 0
             OR id IN (SELECT id FROM transfers ORDER BY id DESC LIMIT ?1)
-         ORDER BY id",
-    )?;
+            OR id IN (SELECT id FROM transfers WHERE NOT ({REFUSED}) ORDER BY id DESC LIMIT ?1)
+         ORDER BY id"
+    ))?;
     let rows = sensible(&mut statement, [i64::try_from(ended).unwrap_or(i64::MAX)], "transfers", row)?;
     Ok(rows.into_iter().flatten().collect())
 }

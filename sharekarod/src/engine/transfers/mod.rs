@@ -17,6 +17,7 @@ pub mod jobs;
 mod limiter;
 mod offers;
 mod outgoing;
+pub mod pace;
 mod plan;
 mod progress;
 mod pull;

@@ -1,6 +1,6 @@
 //! An offer comes in: refused, declined, or recorded; then policy or a person answers.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
@@ -93,12 +93,19 @@ impl Engine {
 
     /// Whether another offer of this peer may wait, or come in, here.
     fn has_place_for(&self, peer: DeviceId) -> Result<(), Box<Answer>> {
-        let full = self.look(|state| is_full(&state.transfers, &state.peers, &peer));
-        if !full {
-            return Ok(());
+        let (full, paired) = self.look(|state| {
+            let paired = state.peers.get(&peer).is_some_and(|known| known.trust.paired());
+            (is_full(&state.transfers, &state.peers, &peer), paired)
+        });
+        if full {
+            self.note_refusal(peer, "too many of its offers wait here already");
+            return Err(Box::new(Answer::no(Status::Busy, "too many offers wait here already")));
         }
-        self.note_refusal(peer, "too many of its offers wait here already");
-        Err(Box::new(Answer::no(Status::Busy, "too many offers wait here already")))
+        if !paired && !self.inner.pace.lock().unwrap_or_else(PoisonError::into_inner).admits(peer, clock::now_ms()) {
+            self.note_refusal(peer, "it, or all strangers together, offer too much in a short time");
+            return Err(Box::new(Answer::no(Status::Busy, "offers come too fast; it goes on by itself")));
+        }
+        Ok(())
     }
 
     /// What a verdict means for an offer that is not recorded yet, and whose turn it is to take it.
@@ -249,7 +256,7 @@ impl Engine {
         self.update(|state| state.transfers.insert(Record { id, ..record }));
         if !ended {
             let job = self.inner.jobs.of(id);
-            *job.inline_manifest.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(manifest).filter(|it| !it.is_empty());
+            *job.inline_manifest.lock().unwrap_or_else(PoisonError::into_inner) = Some(manifest).filter(|it| !it.is_empty());
             self.spawn_transfer(id);
         }
         Ok(id)
@@ -425,6 +432,27 @@ mod tests {
         }
 
         assert!(is_full(&transfers, &peers, &stranger));
+    }
+
+    #[tokio::test]
+    async fn offers_that_nobody_took_fill_no_disk_and_push_out_nothing_that_went() {
+        use crate::store::transfers::{FORGOTTEN_EVERY, KEPT_OF_REFUSED, insert, load};
+        let (engine, _dir) = crate::engine::tests::quiet();
+        let many = KEPT_OF_REFUSED + 3 * FORGOTTEN_EVERY;
+        let of = |no: i64| {
+            let key = TransferKey(i128::from(no).to_le_bytes());
+            match no {
+                0..10 => Record { key, ..record(0, TransferState::Done) },
+                _ => Record { key, direction: Direction::In, ..record(0, TransferState::Cancelled) },
+            }
+        };
+        let written = engine.store().write(Durability::Soon, move |t| (0..many).try_for_each(|no| insert(t, &of(no)).map(drop)));
+        written.await.unwrap();
+
+        let (all, loaded) = engine.store().read(|c| Ok((load(c, usize::MAX)?.len() as i64, load(c, 20)?))).await.unwrap();
+
+        assert!((KEPT_OF_REFUSED + 10..KEPT_OF_REFUSED + 10 + FORGOTTEN_EVERY).contains(&all), "{all}");
+        assert_eq!(loaded.iter().filter(|it| it.state == TransferState::Done).count(), 10);
     }
 
     #[test]

@@ -113,7 +113,8 @@ impl TransferTable {
         old.iter().for_each(|id| drop(self.rows.remove(id)));
         while self.rows.len() > HISTORY_SHOWN + apart - too_many {
             let over = |row: &Row| row.record.state.ended() && !row.record.untold && !row.record.lies_apart();
-            let Some(oldest) = self.rows.iter().find(|(_, row)| over(row)).map(|(id, _)| *id) else { break };
+            let oldest = |which: &dyn Fn(&Row) -> bool| self.rows.iter().find(|(_, row)| over(row) && which(row)).map(|(id, _)| *id);
+            let Some(oldest) = oldest(&|row| row.record.came_to_nothing()).or_else(|| oldest(&|_| true)) else { break };
             self.rows.remove(&oldest);
         }
     }
@@ -416,6 +417,17 @@ pub(crate) mod tests {
 
         assert_eq!(table.iter().count(), HISTORY_SHOWN);
         assert!(table.get(TransferId(1)).is_some() && table.get(TransferId(999)).is_some());
+    }
+
+    #[test]
+    fn offers_that_nobody_took_push_out_nothing_that_went() {
+        let mut table = TransferTable::default();
+        (1..=HISTORY_SHOWN as u64).for_each(|id| table.insert(record(id, TransferState::Done)));
+        let refused = |id| Record { direction: Direction::In, ..record(id, TransferState::Cancelled) };
+
+        (1_000..2_000).for_each(|id| table.insert(refused(id)));
+
+        assert!((1..=HISTORY_SHOWN as u64).all(|id| table.get(TransferId(id)).is_some()));
     }
 
     #[test]
