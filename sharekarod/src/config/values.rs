@@ -99,6 +99,18 @@ mod tests {
     }
 
     #[test]
+    fn a_port_of_the_system_and_an_expiry_of_nothing_are_refused_with_their_key() {
+        assert!([0, 1024, 47810].into_iter().all(|good| port(good).is_ok_and(|port| port == good)));
+        for bad in [1, 80, 1023] {
+            assert!(matches!(port(bad), Err(Error::Value { key: "port", .. })), "{bad}");
+        }
+        assert_eq!(expiry("offer_expiry", "1s").unwrap(), Duration::from_secs(1));
+        for bad in ["0s", "0", "0d", "soon"] {
+            assert!(matches!(expiry("offer_expiry", bad), Err(Error::Value { key: "offer_expiry", .. })), "{bad}");
+        }
+    }
+
+    #[test]
     fn a_name_cannot_carry_orders_for_a_terminal() {
         assert_eq!(device_name("a\x1b[2Jb\u{202e}".into()).unwrap(), "a[2Jb");
         assert!(device_name("\x07 ".into()).is_err());

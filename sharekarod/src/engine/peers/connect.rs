@@ -377,4 +377,16 @@ mod tests {
             assert_eq!(look_up(bad).await.unwrap_err().code, ErrorCode::Usage, "{bad}");
         }
     }
+
+    #[tokio::test]
+    async fn a_peer_is_added_under_no_alias_that_it_could_not_be_given_later() {
+        let (engine, _dir) = crate::engine::tests::quiet();
+
+        for bad in ["all", "@team", "k:abcd", "a,b", ""] {
+            let add = AddPeer { address: "127.0.0.1:9".into(), alias: Some(bad.into()) };
+            assert_eq!(engine.add_peer(add).await.unwrap_err().code, ErrorCode::Usage, "{bad}");
+        }
+        let add = AddPeer { address: "127.0.0.1:9".into(), alias: Some("bob".into()) };
+        assert_eq!(engine.add_peer(add).await.unwrap_err().code, ErrorCode::Offline); // no network here: nobody is dialled
+    }
 }
