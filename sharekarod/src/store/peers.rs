@@ -5,7 +5,11 @@ use std::net::SocketAddr;
 use rusqlite::{Connection, Transaction, params};
 use sharekaro_proto::{DeviceId, nouns::trust::Trust};
 
-use super::sensible;
+use super::{
+    groups,
+    messages::{self, MessageRow},
+    sensible,
+};
 
 /// A peer as it is kept.
 #[derive(Clone, PartialEq, Debug)]
@@ -96,10 +100,11 @@ pub fn save(transaction: &Transaction<'_>, peer: &PeerRow) -> rusqlite::Result<(
     Ok(())
 }
 
-/// Forgets a peer.
-pub fn delete(transaction: &Transaction<'_>, id: DeviceId) -> rusqlite::Result<()> {
+/// Forgets a peer, in groups too. Texts that wait for it are given up: these.
+pub fn forget(transaction: &Transaction<'_>, id: DeviceId) -> rusqlite::Result<Vec<MessageRow>> {
     transaction.execute("DELETE FROM peers WHERE id = ?1", [id.as_bytes()])?;
-    Ok(())
+    groups::leave(transaction, id)?;
+    messages::give_up(transaction, id)
 }
 
 #[cfg(test)]
@@ -127,7 +132,7 @@ mod tests {
         store.write(Durability::Durable, move |t| save(t, &kept)).await.unwrap();
 
         assert_eq!(store.read(load).await.unwrap(), std::slice::from_ref(&peer));
-        store.write(Durability::Durable, move |t| delete(t, peer.id)).await.unwrap();
+        store.write(Durability::Durable, move |t| forget(t, peer.id)).await.unwrap();
         assert_eq!(store.read(load).await.unwrap(), []);
     }
 }

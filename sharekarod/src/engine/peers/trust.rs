@@ -6,7 +6,6 @@ use sharekaro_proto::{
     nouns::{shell::ShellWord, text::is_obeyed, trust::Trust},
 };
 
-use rusqlite::Transaction;
 use tokio::sync::MutexGuard;
 
 use super::table::Known;
@@ -116,12 +115,7 @@ impl Engine {
     pub async fn forget(&self, target: &str) -> Result<(), ErrorBody> {
         let id = self.find_peer(target)?;
         let changes = self.one_change().await;
-        let forget = move |t: &Transaction<'_>| {
-            store::peers::delete(t, id)?;
-            store::groups::leave(t, id)?;
-            store::messages::give_up(t, id)
-        };
-        let given_up = self.store().write(Durability::Durable, forget).await?;
+        let given_up = self.store().write(Durability::Durable, move |t| store::peers::forget(t, id)).await?;
         self.update(|state| {
             state.peers.forget(&id);
             state.groups.values_mut().for_each(|peers| _ = peers.remove(&id));
@@ -322,8 +316,7 @@ mod tests {
             let cancelled = engine.transfer(it.id).unwrap().state == TransferState::Cancelled;
             assert_eq!(cancelled, it.peer_id == BOB, "{}", it.peer);
         }
-        let waits = |c: &rusqlite::Connection| store::messages::pending(c, BOB, 9, 99);
-        assert_eq!(engine.store().read(waits).await.unwrap().1, []);
+        assert_eq!(engine.store().read(|c| store::messages::pending(c, BOB, 9, 99)).await.unwrap().1, []);
     }
 
     #[tokio::test]
