@@ -27,7 +27,7 @@ const HEAP_END: libc::c_int = 16 << 20;
 
 /// Sets the allocator up for bulk data, to be called while there is only one thread. One heap for all threads: many heaps
 /// each keep pages that are mostly empty, 5 MiB in all after a burst of work, and data moves at the same rate with one. And
-/// its end is kept, until [`trim`].
+/// its end is kept, until `trim`.
 pub fn set_up_heap() {
     #[cfg(target_env = "gnu")]
     for (setting, value) in [(libc::M_ARENA_MAX, 1), (libc::M_TRIM_THRESHOLD, HEAP_END)] {
