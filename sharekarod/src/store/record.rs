@@ -66,6 +66,9 @@ pub struct Record {
     pub placed: Vec<RawPath>,
     /// Where they are to go, if not into the inbox.
     pub destination: Option<RawPath>,
+    /// What becomes of it if the client whose it is does not take it.
+    #[serde(default, skip_serializing_if = "Otherwise::is_nothing")]
+    pub otherwise: Otherwise,
     /// The folder of cages in which it arrives.
     #[serde(default)]
     pub staging: Option<RawPath>,
@@ -139,6 +142,21 @@ pub struct SendOptions {
     /// It lay in a drop folder: no link on the way to it is followed, and what is gone by now is left out.
     #[serde(default)]
     pub dropped: bool,
+}
+
+/// What a rule said of a file that a client who waited for it got instead.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct Otherwise {
+    /// Where it goes; the inbox without one.
+    pub dir: Option<RawPath>,
+    /// What is run then.
+    pub run: Vec<String>,
+}
+
+impl Otherwise {
+    fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Record {

@@ -35,6 +35,7 @@ use super::{
 use crate::{
     engine::{Engine, transfers::record::Record},
     files::FileName,
+    store::record::Otherwise,
 };
 
 /// Read at once for a client.
@@ -63,6 +64,8 @@ struct Taker {
 pub(crate) struct Turn {
     /// A folder of its own.
     pub(crate) dir: PathBuf,
+    /// What becomes of it where nobody takes it.
+    pub(crate) otherwise: Otherwise,
     tell: oneshot::Sender<TransferId>,
 }
 
@@ -163,7 +166,7 @@ impl Engine {
         let tell = self.inner.takers.next(peer)?;
         let spool_dir = self.spool_dir();
         match off_thread(move || make_dir(&spool_dir, IN)).await {
-            Ok(dir) => Some(Turn { dir, tell }),
+            Ok(dir) => Some(Turn { dir, otherwise: Otherwise::default(), tell }),
             Err(e) => {
                 tracing::warn!("a file goes to the inbox and not to who waits for it: {}", e.message);
                 None
@@ -190,26 +193,34 @@ impl Engine {
         }
     }
 
-    /// Puts what a client did not take into the inbox, when it is whole.
+    /// Puts what a client did not take where a rule said, else into the inbox, when it is whole.
     fn spawn_delivery(self, id: TransferId) {
         let engine = self.clone();
         self.spawn(async move {
             let Some(record) = engine.end_of(id).await else { return };
             let Some(RawPath(dir)) = record.destination.clone().filter(|dir| dir.0.starts_with(engine.spool_dir())) else { return };
-            let Some(placed) = engine.deliver(dir).await else { return };
-            engine.note_transfer(id, |row| row.record.placed.clone_from(&placed)).await;
+            let Some(placed) = engine.deliver(dir, record.otherwise.dir.clone()).await else { return };
+            engine
+                .note_transfer(id, |row| {
+                    let Otherwise { dir, run } = std::mem::take(&mut row.record.otherwise);
+                    row.record.placed.clone_from(&placed);
+                    row.record.destination = dir;
+                    row.record.run = if placed.is_empty() { Vec::new() } else { run };
+                })
+                .await;
+            engine.run_after(id);
             if !placed.is_empty() {
-                tracing::info!(%id, "nobody took it from the pipe; it lies in the inbox");
+                tracing::info!(%id, "nobody took it from the pipe; it lies where it had come to without one");
             }
         });
     }
 
-    async fn deliver(&self, dir: PathBuf) -> Option<Vec<RawPath>> {
-        let inbox_dir = self.config().inbox_dir.clone();
-        match off_thread(move || move_into(&dir, &inbox_dir)).await {
+    async fn deliver(&self, dir: PathBuf, to: Option<RawPath>) -> Option<Vec<RawPath>> {
+        let to = to.map_or_else(|| self.config().inbox_dir.clone(), |RawPath(to)| to);
+        match off_thread(move || move_into(&dir, &to)).await {
             Ok(placed) => Some(placed.into_iter().map(RawPath).collect()),
             Err(e) => {
-                tracing::warn!("what came through a pipe cannot be moved to the inbox: {}", e.message);
+                tracing::warn!("what came through a pipe cannot be moved to where it belongs: {}", e.message);
                 None
             }
         }
@@ -226,7 +237,7 @@ impl Engine {
             let engine = self.clone();
             match owner {
                 Some(id) => engine.spawn_delivery(id),
-                None => self.spawn(async move { drop(engine.deliver(dir).await) }),
+                None => self.spawn(async move { drop(engine.deliver(dir, None).await) }),
             }
         }
     }

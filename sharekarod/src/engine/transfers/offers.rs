@@ -34,7 +34,7 @@ use crate::{
     },
     files::{FileName, Manifest, manifest::ENTRIES_MAX},
     net::Session,
-    store::{Durability, decisions::DecisionRow},
+    store::{Durability, decisions::DecisionRow, record::Otherwise},
 };
 
 /// Offers of a peer that wait for an answer at once: a stranger gets few.
@@ -113,15 +113,17 @@ impl Engine {
         let turn = self.turn_for(&record, &mut verdict).await;
         let mut row = Row::of(record);
         settle(&mut row, &verdict, &self.folders(), self.offer_lasts_ms());
+        row.record.otherwise = turn.as_ref().map(|turn| turn.otherwise.clone()).unwrap_or_default();
         (Settled::Now(row.record, verdict), turn)
     }
 
     /// The turn of a client that waits for the next file of this peer, and by that said yes to it.
     async fn turn_for(&self, record: &Record, verdict: &mut Verdict) -> Option<Turn> {
-        if verdict.action == Action::Decline || record.entries != 1 || record.files_total != 1 {
+        if !goes_to_who_waits(record, verdict) {
             return None;
         }
-        let turn = self.turn_of(record.peer).await?;
+        let mut turn = self.turn_of(record.peer).await?;
+        turn.otherwise = Otherwise { dir: verdict.dir.clone().map(RawPath), run: verdict.run.clone() };
         *verdict = Verdict {
             rule: PERSON.to_owned(),
             action: Action::Accept,
@@ -156,11 +158,13 @@ impl Engine {
     pub(super) async fn settle_later(&self, record: Record, mut verdict: Verdict) -> Result<(), ErrorBody> {
         let id = record.id;
         let turn = self.turn_for(&record, &mut verdict).await;
+        let otherwise = turn.as_ref().map(|turn| turn.otherwise.clone()).unwrap_or_default();
         let (folders, lasts) = (self.folders(), self.offer_lasts_ms());
         let open = |row: &Row| !row.record.judged && !row.record.state.ended();
         self.change_transfer(id, Durability::Soon, |row| {
             if open(row) {
                 settle(row, &verdict, &folders, lasts);
+                row.record.otherwise.clone_from(&otherwise);
                 row.record.untold = row.record.state.ended();
             }
         })
@@ -205,6 +209,7 @@ impl Engine {
             conflict: Conflict::from_word(&offer.conflict),
             placed: Vec::new(),
             destination: None,
+            otherwise: Otherwise::default(),
             staging: None,
             crowd: offer.crowd.clone().and_then(|crowd| Crowd::from_offer(crowd, self.id())),
             given: Vec::new(),
@@ -316,6 +321,12 @@ fn is_full(transfers: &TransferTable, peers: &PeerTable, peer: &DeviceId) -> boo
     }
     let of_strangers = open().filter(waiting).filter(|it| !is_paired(&it.peer)).count();
     of_peer >= WAITING_MAX_STRANGER || of_strangers >= WAITING_MAX_STRANGERS
+}
+
+/// Whether a client that waits for a file may have this one: a single file, which no rule keeps from everybody until a
+/// person has looked at it.
+fn goes_to_who_waits(record: &Record, verdict: &Verdict) -> bool {
+    matches!(verdict.action, Action::Accept | Action::Ask) && record.entries == 1 && record.files_total == 1
 }
 
 /// An offer that is about to be recorded.

@@ -196,6 +196,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         conflict: send.conflict,
         placed: Vec::new(),
         destination: None,
+        otherwise: crate::store::record::Otherwise::default(),
         staging: None,
         crowd: None,
         given: Vec::new(),

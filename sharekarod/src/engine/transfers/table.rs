@@ -331,6 +331,7 @@ pub(crate) mod tests {
             conflict: None,
             placed: Vec::new(),
             destination: None,
+            otherwise: crate::store::record::Otherwise::default(),
             staging: None,
             crowd: None,
             given: Vec::new(),
