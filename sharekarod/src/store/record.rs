@@ -160,6 +160,11 @@ impl Otherwise {
 }
 
 impl Record {
+    /// Whether it is an offer that rules are still asked about: no person is, yet.
+    pub fn is_unjudged(&self) -> bool {
+        self.direction == Direction::In && self.state == TransferState::Offered && !self.judged
+    }
+
     /// Whether it is an offer that ended without anybody here saying yes: anybody on the LAN can leave any number of these.
     pub fn came_to_nothing(&self) -> bool {
         self.direction == Direction::In && self.state.ended() && !self.accepted

@@ -73,12 +73,12 @@ impl Engine {
         if self.quarantined(id).await?.is_some() {
             return self.release(id, accept).await;
         }
-        self.waiting_offer(id)?;
+        self.judged_offer(id)?;
         if let Some(RawPath(dir)) = accept.dir.clone() {
             let usable = tokio::task::spawn_blocking(move || usable_dir(&dir)).await;
             usable.unwrap_or_else(|_| Err(ErrorBody::new(ErrorCode::Unexpected, "looking at the folder was interrupted")))?;
         }
-        let record = self.waiting_offer(id)?; // somebody else may have answered meanwhile
+        let record = self.judged_offer(id)?; // somebody else may have answered meanwhile
         self.change_transfer(id, Durability::Durable, |row| {
             row.record.accepted = true;
             row.record.judged = true;
@@ -134,6 +134,16 @@ impl Engine {
         Ok(apart)
     }
 
+    /// An offer that a person may take: its rules have said that he is asked. Declined, it may be at any time.
+    fn judged_offer(&self, id: TransferId) -> Result<Record, ErrorBody> {
+        let record = self.waiting_offer(id)?;
+        if record.is_unjudged() {
+            return Err(ErrorBody::new(ErrorCode::WrongState, format!("the rules are still being asked about {id}"))
+                .hint("try again in a moment; `sharectl inbox` lists what waits for a person"));
+        }
+        Ok(record)
+    }
+
     fn waiting_offer(&self, id: TransferId) -> Result<Record, ErrorBody> {
         let record = self.record(id).ok_or_else(|| not_found(id))?;
         if waits(&record) {
@@ -167,4 +177,38 @@ pub(super) fn usable_dir(dir: &Path) -> Result<(), ErrorBody> {
     std::fs::create_dir_all(dir).map_err(unusable)?;
     let probe = dir.join(format!(".sharekaro-{}", uuid::Uuid::now_v7().as_simple()));
     std::fs::File::create_new(&probe).and_then(|_| std::fs::remove_file(&probe)).map_err(unusable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{tests::quiet, transfers::table::tests::record};
+
+    fn accept() -> Accept {
+        serde_json::from_str("{}").unwrap()
+    }
+
+    #[tokio::test]
+    async fn an_offer_that_rules_still_look_at_is_nobodys_to_take() {
+        let (engine, _dir) = quiet();
+        let offer = Record { direction: Direction::In, judged: false, ..record(1, TransferState::Offered) };
+        engine.update(|state| state.transfers.insert(offer));
+
+        let refused = engine.accept(TransferId(1), accept()).await.unwrap_err();
+
+        assert_eq!(refused.code, ErrorCode::WrongState);
+        assert!(!engine.record(TransferId(1)).unwrap().accepted);
+    }
+
+    #[tokio::test]
+    async fn what_lies_in_quarantine_is_found_when_it_is_no_longer_listed() {
+        let (engine, _dir) = quiet();
+        let apart = Record { direction: Direction::In, quarantined: true, ..record(0, TransferState::Done) };
+        let id = engine.store().write(Durability::Soon, move |t| store::transfers::insert(t, &apart)).await.unwrap();
+
+        let found = engine.quarantined(id).await.unwrap();
+
+        assert!(found.is_some() && engine.record(id).is_some());
+        assert!(engine.quarantined(TransferId(id.0 + 1)).await.unwrap().is_none());
+    }
 }

@@ -467,6 +467,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_to_lie_in_quarantine_goes_past_no_client_that_waits() {
+        let file = Record { entries: 1, files_total: 1, ..record(1, TransferState::Offered) };
+        let verdict = |action| Verdict {
+            rule: String::new(),
+            action,
+            dir: None,
+            conflict: None,
+            rate: None,
+            run: Vec::new(),
+            why: String::new(),
+            passed: Vec::new(),
+        };
+        let goes = |file: &Record, action| goes_to_who_waits(file, &verdict(action));
+
+        assert!(goes(&file, Action::Accept) && goes(&file, Action::Ask));
+        assert!(!goes(&file, Action::Quarantine) && !goes(&file, Action::Decline));
+        assert!(!goes(&Record { entries: 2, ..file }, Action::Accept));
+    }
+
+    #[test]
     fn offers_that_cannot_be_are_refused() {
         let good = Offer { entries: 2, files: 1, bytes: 5, names: vec![b"a".to_vec()], ..Offer::default() };
         let bad = [

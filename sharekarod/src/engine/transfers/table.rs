@@ -250,7 +250,7 @@ impl Row {
             peer: peers.label(&record.peer),
             peer_id: record.peer,
             title: record.title.clone(),
-            state: record.state,
+            state: if record.is_unjudged() { TransferState::Queued } else { record.state },
             phase: self.phase,
             bytes_total: record.bytes_total,
             bytes_confirmed: record.bytes_confirmed,
@@ -429,6 +429,17 @@ pub(crate) mod tests {
         (1_000..2_000).for_each(|id| table.insert(refused(id)));
 
         assert!((1..=HISTORY_SHOWN as u64).all(|id| table.get(TransferId(id)).is_some()));
+    }
+
+    #[test]
+    fn an_offer_that_rules_still_look_at_is_not_shown_as_one_for_a_person() {
+        let peers = PeerTable::new(DeviceId::from_bytes([0; 32]), Vec::new());
+        let shown = |judged| {
+            let offer = Record { direction: Direction::In, judged, ..record(1, TransferState::Offered) };
+            Row::of(offer).view(&peers).state
+        };
+
+        assert_eq!([false, true].map(shown), [TransferState::Queued, TransferState::Offered]);
     }
 
     #[test]
