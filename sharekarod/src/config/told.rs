@@ -22,7 +22,7 @@ pub struct Told {
     /// What this device calls itself (default: the host name)
     #[arg(long, env = "SHAREKARO_NAME")]
     pub(super) name: Option<String>,
-    /// UDP port for other devices; 0 takes any free one (default: 47810)
+    /// UDP port for other devices, 1024 or higher; 0 takes any free one (default: 47810)
     #[arg(long, env = "SHAREKARO_PORT")]
     pub(super) port: Option<u16>,
     /// Where received files land (default: ShareKaro in the download folder)
