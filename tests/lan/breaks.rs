@@ -204,3 +204,42 @@ fn of_a_folder_with_one_file_that_changes_meanwhile_the_rest_comes() -> Result<(
         Ok(())
     })
 }
+
+/// What was said while the receiver was away is about the files, not about their state at that time.
+#[test]
+fn what_changed_while_the_receiver_was_away_is_sent_as_it_is() -> Result<()> {
+    on_a_lan(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        bob.stop(Signal::TERM)?;
+        let file = alice.file("report", MIB)?;
+        let tree = alice.home().join("tree");
+        std::fs::create_dir(&tree)?;
+        for name in ["edited", "removed"] {
+            std::fs::write(tree.join(name), name)?;
+        }
+        let send = |path: &std::path::Path| -> Result<String> {
+            let job = alice.ctl("send bob --detach").arg(path).ok()?.last()?;
+            Ok(job["id"].as_str().context("a transfer without an id")?.to_owned())
+        };
+        let ids = [send(&file)?, send(&tree)?];
+        for id in &ids {
+            until("it was walked", 30, || Ok((alice.ctl("transfer show").arg(id).ok()?.last()?["files_total"] != 0).then_some(())))?;
+        }
+
+        std::fs::write(&file, "shorter now")?;
+        std::fs::write(tree.join("edited"), "and longer now")?;
+        std::fs::write(tree.join("added"), "new")?;
+        std::fs::remove_file(tree.join("removed"))?;
+        alice.restart()?;
+        bob.start()?;
+
+        for id in &ids {
+            let done = alice.transfer_is(id, &["done", "failed"], 60)?;
+            ensure!(done["state"] == "done" && done["skipped"] == serde_json::json!([]), "{done}");
+        }
+        ensure!(std::fs::read(bob.received("report")?)? == b"shorter now", "an older state arrived");
+        let names: std::collections::BTreeSet<_> = bob.inbox_files()?.iter().filter_map(|it| Some(it.file_name()?.to_owned())).collect();
+        ensure!(names == ["added", "edited", "report"].map(Into::into).into(), "{names:?}");
+        Ok(())
+    })
+}

@@ -119,6 +119,9 @@ pub struct Record {
     /// It ended here and the peer has not acknowledged that.
     #[serde(default)]
     pub untold: bool,
+    /// No receiver heard of what it sends, which is walked anew before one does: it may have changed while they were away.
+    #[serde(default)]
+    pub unoffered: bool,
     /// The sender's manifest is written.
     #[serde(default)]
     pub scanned: bool,

@@ -54,6 +54,8 @@ pub struct Jobs {
     pub shares: Shares,
     /// When the limits change.
     pub schedule: Schedule,
+    /// Held while a set is found not to have been offered.
+    pub renewing: tokio::sync::Mutex<()>,
     turns: Mutex<HashMap<PathBuf, Arc<Semaphore>>>,
     /// Transfers whose record is being changed, by the end of their number.
     changing: [tokio::sync::Mutex<()>; CHANGING],
@@ -125,6 +127,7 @@ impl Jobs {
             searches: Semaphore::new(SEARCHES),
             shares: Shares::default(),
             schedule: Schedule::default(),
+            renewing: tokio::sync::Mutex::default(),
             turns: Mutex::default(),
             changing: Default::default(),
             upload: Limiter::new(config.upload_limit),
@@ -177,6 +180,13 @@ impl Jobs {
     /// What a set of transfers sends, opened when it is first needed.
     pub fn source(&self, set: TransferKey) -> Arc<Opening> {
         Arc::clone(self.sources.lock().unwrap_or_else(PoisonError::into_inner).entry(set).or_default())
+    }
+
+    /// What was opened is of no use any more: it is walked anew.
+    pub fn renew_source(&self, set: TransferKey) {
+        let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
+        let walking = sources.get(&set).map(|opening| Arc::clone(&opening.walking)).unwrap_or_default();
+        sources.insert(set, Arc::new(Opening { source: tokio::sync::OnceCell::new(), walking }));
     }
 
     /// All transfers of a set ended.

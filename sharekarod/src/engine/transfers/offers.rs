@@ -229,6 +229,7 @@ impl Engine {
             undone: false,
             run: Vec::new(),
             untold: false,
+            unoffered: false,
             scanned: false,
             created_ms: now,
             changed_ms: now,

@@ -91,6 +91,15 @@ async fn step(engine: &Engine, record: &Record) -> Step {
         engine.session(record.peer).await;
         return Step::Again(Duration::ZERO);
     };
+    if record.unoffered {
+        return match engine.settle_source(record, &source).await {
+            Ok(()) => Step::Again(Duration::ZERO),
+            Err(e) => {
+                engine.note_transfer(id, |row| row.enter_with(TransferState::Waiting, Phase::Resting, e.clone())).await;
+                Step::Again(SOURCE_LOOK)
+            }
+        };
+    }
     match offer(engine, &session, id, &source).await {
         Ok(()) => Step::Offered(session),
         Err(pause) => Step::Again(pause),

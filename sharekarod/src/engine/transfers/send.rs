@@ -49,7 +49,7 @@ impl Engine {
 
     /// Records a transfer of these sources to each of these peers.
     pub(crate) async fn send_to(&self, send: &Send, peers: &[DeviceId], sources: &[PathBuf]) -> Result<Transfers, ErrorBody> {
-        let found = |record: Record| Record { peer_address: self.address_of_stranger(record.peer), ..record };
+        let found = |record: Record| Record { peer_address: self.address_of_stranger(record.peer), unoffered: true, ..record };
         let ids = self.record_all(records(send, peers, sources).into_iter().map(found).collect()).await?;
         for id in &ids {
             self.spawn_transfer(*id);
@@ -216,6 +216,7 @@ fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sourc
         undone: false,
         run: Vec::new(),
         untold: false,
+        unoffered: false,
         scanned: false,
         created_ms: now,
         changed_ms: now,

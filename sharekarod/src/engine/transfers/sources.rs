@@ -6,21 +6,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
-
-use sharekaro_proto::{
-    DeviceId, ErrorBody, ErrorCode,
-    control::transfer::Skipped,
-    nouns::{
-        text::lossless,
-        transfer::{Direction, Phase},
-    },
-    wire::encode_frame,
-};
-use tokio::sync::Mutex;
 
 use super::{
     crowd::{Shared, is_worth_sharing},
+    jobs::Opening,
     record::Record,
 };
 use crate::{
@@ -33,6 +24,15 @@ use crate::{
     },
     store::{Durability, Store, contents},
 };
+use sharekaro_proto::{
+    DeviceId, ErrorBody, ErrorCode,
+    control::transfer::Skipped,
+    nouns::{
+        text::lossless,
+        transfer::{Direction, Phase},
+    },
+    wire::encode_frame,
+};
 
 /// What a set of transfers sends.
 pub struct Source {
@@ -44,9 +44,14 @@ pub struct Source {
     pub skipped: Vec<Skipped>,
     /// Left out too, and not named.
     pub skipped_more: u64,
+    /// When it was walked; `None` where it was opened from the notes of an earlier walk.
+    pub walked: Option<Instant>,
     /// What its receivers share.
     pub shared: Shared,
 }
+
+/// A walk that ended so lately still says what there is.
+const FRESH: Duration = Duration::from_secs(2);
 
 /// The bytes that a content hash adds to an entry of the manifest: tag, length and 32 bytes.
 const CONTENT_BYTES: usize = 34;
@@ -83,7 +88,7 @@ impl Engine {
     /// It is not there, or cannot be walked.
     pub(crate) async fn source(&self, record: &Record) -> Result<Arc<Source>, ErrorBody> {
         let opening = self.inner.jobs.source(record.set);
-        let source = opening.source.get_or_try_init(|| self.open_source(record, &opening.walking)).await?;
+        let source = opening.source.get_or_try_init(|| self.open_source(record, &opening)).await?;
         if !record.scanned {
             self.change_transfer(record.id, Durability::Soon, |row| {
                 row.record.bytes_total = source.totals.bytes;
@@ -98,8 +103,11 @@ impl Engine {
         Ok(Arc::clone(source))
     }
 
-    async fn open_source(&self, record: &Record, walking: &Arc<Mutex<()>>) -> Result<Arc<Source>, ErrorBody> {
-        let alone = Arc::clone(walking).lock_owned().await;
+    async fn open_source(&self, record: &Record, opening: &Arc<Opening>) -> Result<Arc<Source>, ErrorBody> {
+        let alone = Arc::clone(&opening.walking).lock_owned().await;
+        if !Arc::ptr_eq(&self.inner.jobs.source(record.set), opening) {
+            return Err(ErrorBody::new(ErrorCode::Busy, "it is walked anew"));
+        }
         let cancel = Arc::new(AtomicBool::new(false));
         let _until_nobody_waits = Cancel(Arc::clone(&cancel));
         self.update(|state| state.transfers.edit(record.id).filter(|row| !row.record.state.ended()).map(|row| row.phase = Phase::Scanning));
@@ -138,6 +146,32 @@ impl Engine {
             self.hash_for_crowd(Arc::clone(&source)).await;
         }
         Ok(source)
+    }
+
+    /// A receiver is about to hear of it, the first of all: what is sent is as it is now, and not as it was when a person
+    /// said so. From here on every entry has its number.
+    ///
+    /// # Errors
+    /// It could not be kept that somebody hears of it from now on.
+    pub(crate) async fn settle_source(&self, record: &Record, source: &Source) -> Result<(), ErrorBody> {
+        let _alone = self.inner.jobs.renewing.lock().await;
+        let set: Vec<Record> = self.look(|state| {
+            let all = state.transfers.iter().map(|row| &row.record);
+            all.filter(|it| it.direction == Direction::Out && it.set == record.set).cloned().collect()
+        });
+        let is_fresh = source.walked.is_some_and(|at| at.elapsed() < FRESH);
+        let renewed = !is_fresh && set.iter().all(|it| it.unoffered);
+        if renewed {
+            self.inner.jobs.renew_source(record.set);
+        }
+        for it in set.iter().filter(|it| it.unoffered) {
+            self.change_transfer(it.id, Durability::Durable, |row| {
+                row.record.unoffered = false;
+                row.record.scanned &= !renewed;
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// What an earlier walk of this set left out; `None` where nobody kept what came of one.
@@ -187,7 +221,7 @@ fn open(notes_dir: &Path, skipped: Vec<Skipped>, skipped_more: u64) -> Result<So
     const HINT: &str = "it goes on by itself when they can be read; if they are lost, `sharectl transfer cancel` it and send again";
     let tree = SourceTree::open(notes_dir).map_err(|e| trouble(&e).hint(HINT))?;
     let totals = count(&tree).map_err(|e| trouble(&e))?;
-    Ok(Source { tree, totals, skipped, skipped_more, shared: Shared::default() })
+    Ok(Source { tree, totals, skipped, skipped_more, walked: None, shared: Shared::default() })
 }
 
 fn walk(
@@ -210,7 +244,7 @@ fn walk(
         .into_iter()
         .map(|it| Skipped { path: lossless(it.path.as_os_str().as_encoded_bytes()), reason: it.reason })
         .collect();
-    Ok(Source { tree, totals, skipped, skipped_more, shared: Shared::default() })
+    Ok(Source { tree, totals, skipped, skipped_more, walked: Some(Instant::now()), shared: Shared::default() })
 }
 
 fn count(tree: &SourceTree) -> Result<Totals, ManifestError> {

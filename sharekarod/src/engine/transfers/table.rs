@@ -351,6 +351,7 @@ pub(crate) mod tests {
             undone: false,
             run: Vec::new(),
             untold: false,
+            unoffered: false,
             scanned: false,
             created_ms: 0,
             changed_ms: 0,
