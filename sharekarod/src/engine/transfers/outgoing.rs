@@ -82,7 +82,7 @@ async fn step(engine: &Engine, record: &Record) -> Step {
     };
     if source.totals.entries == 0 {
         let why = ErrorBody::new(ErrorCode::LocalFile, "nothing is left of what was to be sent")
-            .hint("look at `skipped`: what is there was left out");
+            .hint(format!("`sharectl transfer show {id}` names what was left out; patterns of --exclude and ignore files leave out more"));
         engine.note_transfer(id, |row| row.enter_with(TransferState::Failed, Phase::Resting, why.clone())).await;
         return Step::Again(Duration::ZERO);
     }

@@ -145,6 +145,7 @@ pub fn apply(row: &mut Row, progress: &Progress, own: DeviceId) {
     }
     row.confirmed(progress.bytes_confirmed, progress.bytes_reused, progress.files_done);
     match progress.standing() {
+        Standing::Asked if row.record.paused_here => row.enter(TransferState::Paused, Phase::Resting),
         Standing::Asked => row.enter(TransferState::Offered, Phase::Asking),
         Standing::Active if row.record.paused_here => row.enter(TransferState::Paused, Phase::Resting),
         Standing::Active => row.enter(TransferState::Active, phase),
@@ -198,6 +199,17 @@ mod tests {
         apply(&mut row, &told(Standing::Active, 500), OWN);
 
         assert_eq!((row.record.state, row.record.bytes_confirmed), (TransferState::Cancelled, 0));
+    }
+
+    #[test]
+    fn what_our_person_paused_stays_paused_while_theirs_is_asked() {
+        let mut row = Row::of(Record { paused_here: true, ..record(1, TransferState::Paused) });
+
+        apply(&mut row, &told(Standing::Asked, 0), OWN);
+        assert_eq!(row.record.state, TransferState::Paused);
+        row.record.paused_here = false;
+        apply(&mut row, &told(Standing::Asked, 0), OWN);
+        assert_eq!(row.record.state, TransferState::Offered);
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! `send`: from what a person asks for to transfers that are recorded and run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    ffi::OsString,
+    path::{Path, PathBuf},
+};
 
 use sharekaro_proto::{
     DeviceId, ErrorBody, ErrorCode, TransferId, TransferKey,
@@ -166,7 +169,9 @@ pub(crate) fn records(send: &Send, peers: &[DeviceId], sources: &[PathBuf]) -> V
 
 fn record(send: &Send, peer: DeviceId, key: TransferKey, set: TransferKey, sources: &[PathBuf]) -> Record {
     let now = clock::now_ms();
-    let first = sources.first().and_then(|path| path.file_name()).unwrap_or_default();
+    // a path that ends in .. has the name of what it leads to
+    let name = |path: &PathBuf| path.file_name().map(Into::into).or_else(|| Some(path.canonicalize().ok()?.file_name()?.to_owned()));
+    let first = sources.first().and_then(name).unwrap_or_else(|| OsString::from("/"));
     Record {
         id: TransferId(0),
         key,
@@ -253,9 +258,37 @@ fn check_path(path: &Path) -> Result<(), ErrorBody> {
 
 pub(super) fn check_patterns(patterns: &[String]) -> Result<(), ErrorBody> {
     for pattern in patterns {
+        if pattern.is_empty() {
+            return Err(ErrorBody::new(ErrorCode::Usage, "an empty pattern leaves out everything").hint("as *.o, target or docs/**/*.pdf"));
+        }
         globset::Glob::new(pattern).map_err(|e| {
             ErrorBody::new(ErrorCode::Usage, format!("{pattern:?} is no pattern: {e}")).hint("as *.o, target or docs/**/*.pdf")
         })?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_without_a_name_of_its_own_is_called_by_what_it_leads_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("photos/inner");
+        std::fs::create_dir_all(&inner).unwrap();
+        let title = |path: PathBuf| {
+            record(&Send::default(), DeviceId::from_bytes([1; 32]), TransferKey::fresh(), TransferKey::fresh(), &[path]).title
+        };
+
+        assert_eq!(title(inner.join("..")), "photos");
+        assert_eq!(title(inner), "inner");
+        assert_eq!(title("/".into()), "/");
+    }
+
+    #[test]
+    fn a_pattern_that_leaves_out_everything_by_mistake_is_refused() {
+        assert!(check_patterns(&["*.o".into()]).is_ok());
+        assert!(check_patterns(&["*.o".into(), String::new()]).is_err_and(|e| e.code == ErrorCode::Usage));
+    }
 }
