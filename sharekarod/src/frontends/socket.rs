@@ -14,7 +14,10 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{
+    Json, Router,
+    http::{StatusCode, header::CONNECTION},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -27,7 +30,8 @@ use interprocess::{
     },
     os::unix::local_socket::ListenerOptionsExt,
 };
-use tokio::sync::Semaphore;
+use sharekaro_proto::{ErrorBody, ErrorCode, control::error::ErrorReply};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::lock::{self, Lock};
@@ -35,8 +39,15 @@ use crate::lock::{self, Lock};
 /// Connections served at once; a page, a desktop and scripts together need far fewer.
 const CONNECTIONS_MAX: usize = 128;
 
+/// Clients beyond those that are told so at once, instead of being served; whoever comes beyond these too finds the door
+/// shut.
+const REFUSALS_MAX: usize = 32;
+
 /// A client has to send its request's head within this.
 const HEADERS_WITHIN: Duration = Duration::from_secs(10);
+
+/// The same for a client that is refused whatever it asks: it makes room for the next one sooner.
+const REFUSED_WITHIN: Duration = Duration::from_secs(1);
 
 /// The longest head of a request, in bytes.
 const HEADERS_MAX: usize = 16 << 10;
@@ -108,7 +119,10 @@ impl ControlSocket {
 
     /// Serves the router to every client of our user until `shutdown`.
     pub async fn serve(self, router: Router, shutdown: CancellationToken) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let doors = [
+            Door { places: Arc::new(Semaphore::new(CONNECTIONS_MAX)), headers_within: HEADERS_WITHIN, router },
+            Door { places: Arc::new(Semaphore::new(REFUSALS_MAX)), headers_within: REFUSED_WITHIN, router: one_too_many() },
+        ];
         let clients = TaskTracker::new();
         loop {
             let accepted = tokio::select! {
@@ -123,13 +137,15 @@ impl ControlSocket {
                     continue;
                 }
             };
-            let Ok(place) = places.clone().try_acquire_owned() else {
-                tracing::warn!("more than {CONNECTIONS_MAX} clients at once; one is turned away");
+            if !is_ours(&stream) {
+                continue;
+            }
+            let open = doors.iter().find_map(|door| Some((door.places.clone().try_acquire_owned().ok()?, door)));
+            let Some((place, door)) = open else {
+                tracing::warn!("far more than {CONNECTIONS_MAX} clients at once; one is turned away");
                 continue;
             };
-            if is_ours(&stream) {
-                clients.spawn(serve_one(stream, router.clone(), shutdown.clone(), place));
-            }
+            clients.spawn(serve_one(stream, door.router.clone(), door.headers_within, shutdown.clone(), place));
         }
         clients.close();
         let _ = tokio::time::timeout(DRAIN, clients.wait()).await;
@@ -137,9 +153,26 @@ impl ControlSocket {
     }
 }
 
-async fn serve_one(stream: Stream, router: Router, shutdown: CancellationToken, _place: tokio::sync::OwnedSemaphorePermit) {
+/// How a client is served that found a place here.
+struct Door {
+    places: Arc<Semaphore>,
+    headers_within: Duration,
+    router: Router,
+}
+
+/// Tells every client the same: the error that it knows, and that this connection is over.
+fn one_too_many() -> Router {
+    Router::new().fallback(|| async {
+        let message = format!("{CONNECTIONS_MAX} programs talk to the daemon already, and it serves no more at once");
+        let error = ErrorBody::new(ErrorCode::Busy, message).hint("try again in a moment; end programs that watch and are not needed");
+        let status = StatusCode::from_u16(error.code.http_status()).unwrap_or(StatusCode::TOO_MANY_REQUESTS);
+        (status, [(CONNECTION, "close")], Json(ErrorReply { error }))
+    })
+}
+
+async fn serve_one(stream: Stream, router: Router, headers_within: Duration, shutdown: CancellationToken, _place: OwnedSemaphorePermit) {
     let mut server = hyper::server::conn::http1::Builder::new();
-    server.timer(TokioTimer::new()).header_read_timeout(HEADERS_WITHIN).max_buf_size(HEADERS_MAX);
+    server.timer(TokioTimer::new()).header_read_timeout(headers_within).max_buf_size(HEADERS_MAX);
     let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     let ended = tokio::select! {
