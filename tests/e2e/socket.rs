@@ -154,6 +154,50 @@ fn a_thousand_clients_that_sit_there_keep_nobody_out() -> Result<()> {
     })
 }
 
+#[test]
+fn one_client_too_many_is_told_so() -> Result<()> {
+    on_loopback(["alice"], |[alice]| {
+        let socket = alice.socket()?;
+        let hello = b"GET /v1/events HTTP/1.1\r\nhost: x\r\n\r\n";
+        let mut listeners = Vec::new();
+
+        // those that listen stay: all places are taken once somebody hears that there is none
+        let refused = until("somebody is refused", 30, || {
+            let mut stream = UnixStream::connect(&socket)?;
+            stream.set_read_timeout(Some(HALF_REQUEST))?;
+            stream.write_all(hello)?;
+            let mut head = [0; 12];
+            stream.read_exact(&mut head)?;
+            let refused = &head == b"HTTP/1.1 429";
+            listeners.push(stream);
+            Ok(refused.then_some(()))
+        });
+
+        refused?;
+        ensure!(listeners.len() > 100, "only {} clients were served", listeners.len());
+        let told = alice.ctl("status").run()?.exits(&[11])?;
+        ensure!(told.error_code()? == "busy" && told.err.contains("hint"), "{told:?}");
+        drop(listeners);
+        until("the daemon serves again", 30, || Ok((alice.ctl("status").run()?.code == Some(0)).then_some(())))
+    })
+}
+
+#[test]
+fn a_hundred_thousand_names_are_one_request_and_elsewhere_a_body_is_small() -> Result<()> {
+    on_loopback(["alice"], |[alice]| {
+        let paths: Vec<String> =
+            (0..100_000).map(|i| format!("/home/somebody/Pictures/2026/holidays in the mountains/DSC_{i:09}.jpg")).collect();
+        let body = serde_json::to_vec(&serde_json::json!({ "target": "nobody", "paths": paths }))?;
+        ensure!(body.len() > 4 << 20, "this is no large request: {} bytes", body.len());
+
+        let sent = answer(alice, &request("POST", "/v1/transfers", &body))?;
+        ensure!(sent.contains("nobody") && !sent.contains("cannot be read"), "{}", &sent[..sent.len().min(300)]);
+        let elsewhere = answer(alice, &request("POST", "/v1/peers", &body))?;
+        ensure!(elsewhere.is_empty() || elsewhere.starts_with("HTTP/1.1 4"), "{}", &elsewhere[..elsewhere.len().min(300)]);
+        alice.ctl("status").ok().map(drop)
+    })
+}
+
 /// A client that says nothing; `None` where the queue of the socket is full (which is a refusal as well).
 fn idle_client(socket: &std::path::Path) -> Option<UnixStream> {
     use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};

@@ -37,6 +37,10 @@ use crate::{engine::Engine, monitor::Monitor};
 /// The longest body of a request, in bytes.
 const BODY_MAX: usize = 1 << 20;
 
+/// The same where it names what is sent: as many paths as one transfer takes, of the length that paths have. The bus takes
+/// as much.
+const PATHS_BODY_MAX: usize = 16 << 20;
+
 #[derive(OpenApi)]
 #[openapi(
     info(title = "ShareKaro control API", description = "What frontends ask of the daemon, on this machine only."),
@@ -109,11 +113,9 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(pairing::invite))
         .routes(each!(pairing::join))
         .routes(each!(pairing::invitation, pairing::withdraw))
-        .routes(each!(codes::send))
         .routes(each!(codes::receive))
         .routes(each!(pipes::send))
         .routes(each!(pipes::receive))
-        .routes(each!(transfers::transfers, transfers::send))
         .routes(each!(transfers::transfer))
         .routes(each!(transfers::pause))
         .routes(each!(transfers::resume))
@@ -123,6 +125,7 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(transfers::priority))
         .routes(each!(transfers::explain))
         .routes(each!(transfers::receipt))
+        .merge(long_lists().layer(axum::extract::DefaultBodyLimit::max(PATHS_BODY_MAX)))
         .merge(OpenApiRouter::new().routes(each!(transfers::verify_receipt)).layer(axum::extract::DefaultBodyLimit::max(RECEIPT_MAX)))
         .routes(each!(messages::messages, messages::write))
         .routes(each!(messages::mark_read))
@@ -153,6 +156,11 @@ fn table() -> OpenApiRouter<Door> {
         .routes(each!(policy::remove))
         .routes(each!(policy::test))
         .routes(each!(policy::log))
+}
+
+/// Requests that name everything that a person selected.
+fn long_lists() -> OpenApiRouter<Door> {
+    OpenApiRouter::new().routes(each!(codes::send)).routes(each!(transfers::transfers, transfers::send))
 }
 
 /// The description of the API as it is committed.
