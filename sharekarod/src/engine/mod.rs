@@ -18,9 +18,10 @@ pub mod transfers;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use sharekaro_proto::{
-    DeviceId, ErrorBody, ErrorCode,
+    DeviceId, ErrorBody, ErrorCode, TransferId,
     control::{
         net::Anomaly,
+        peer::Peer,
         status::{Identity as IdentityBody, Status},
         transfer::Transfer,
     },
@@ -169,6 +170,18 @@ impl Engine {
     /// Looks at the state.
     pub(crate) fn look<T>(&self, question: impl FnOnce(&State) -> T) -> T {
         self.inner.shared.look(question)
+    }
+
+    /// A transfer as it is now, and the number of the last event that tells of nothing newer.
+    pub fn newest_transfer(&self, id: TransferId) -> Option<(u64, Transfer)> {
+        let (seq, found) = self.inner.shared.look_numbered(|state| state.transfers.view(id, &state.peers));
+        found.map(|transfer| (seq, transfer))
+    }
+
+    /// A peer as it is now, and the number of the last event that tells of nothing newer.
+    pub fn newest_peer(&self, id: &DeviceId) -> Option<(u64, Peer)> {
+        let (seq, found) = self.inner.shared.look_numbered(|state| state.peers.view(id));
+        found.map(|peer| (seq, peer))
     }
 
     /// A snapshot and all that follows.

@@ -153,6 +153,12 @@ impl Shared {
         question(&self.lock().state)
     }
 
+    /// Looks at the state, and says up to which event it was told: later ones are newer than what is found.
+    pub fn look_numbered<T>(&self, question: impl FnOnce(&State) -> T) -> (u64, T) {
+        let inner = self.lock();
+        (inner.seq, question(&inner.state))
+    }
+
     /// A snapshot and all that follows.
     pub fn subscribe(self: &Arc<Self>) -> Subscription {
         let inner = self.lock();

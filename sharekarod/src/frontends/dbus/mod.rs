@@ -5,6 +5,7 @@
 //! A bus is optional. Without one, or with the name taken, the daemon says so in its warnings and tries again; when
 //! the bus comes back everything stands there again.
 
+mod ahead;
 mod audience;
 mod callers;
 mod cell;

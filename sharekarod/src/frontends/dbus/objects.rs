@@ -11,7 +11,7 @@ use std::{
 use sharekaro_proto::{
     DeviceId, TransferId,
     control::{
-        event::{Fact, IdentityAlarm, Snapshot},
+        event::{Event, Fact, IdentityAlarm, Snapshot},
         message::Message,
         pairing::{Pairing, PairingState},
         peer::Peer,
@@ -25,6 +25,7 @@ use zbus::{Connection, ObjectPath, OwnedObjectPath, Variant, connection::Builder
 
 use super::{
     Kind,
+    ahead::Ahead,
     audience::Audience,
     drop::{Contents, Drop1},
     gate::Gate,
@@ -64,6 +65,8 @@ pub(super) struct Objects {
     drops: Vec<Told<Drop1>>,
     peers: BTreeMap<DeviceId, Told<Peer1>>,
     transfers: BTreeMap<TransferId, Told<Transfer1>>,
+    /// Objects that a reply made show more than the events told so far.
+    ahead: Ahead,
     /// Pairings whose words were told.
     words_told: HashSet<u64>,
 }
@@ -95,6 +98,7 @@ impl Objects {
             drops: Vec::new(),
             peers: BTreeMap::new(),
             transfers: BTreeMap::new(),
+            ahead: Ahead::default(),
             words_told: HashSet::new(),
         })
     }
@@ -122,8 +126,11 @@ impl Objects {
     }
 
     /// Something happened.
-    pub(super) async fn follow(&mut self, fact: &Fact) -> zbus::Result<()> {
-        match fact {
+    pub(super) async fn follow(&mut self, event: &Event) -> zbus::Result<()> {
+        if self.ahead.of(event) {
+            return Ok(());
+        }
+        match &event.fact {
             Fact::Snapshot(snapshot) => {
                 self.follow_snapshot(snapshot, News::Yes).await?;
                 for pairing in &snapshot.pairings {
@@ -150,11 +157,18 @@ impl Objects {
         match wish {
             Wish::Transfers(transfers) => {
                 for transfer in transfers {
-                    self.show_transfer(&self.newest(transfer), News::Yes).await?;
+                    let newest = self.newest(transfer);
+                    self.show_transfer(&newest, News::Yes).await?;
                 }
             }
             Wish::Peer(peer) => {
-                let newest = self.engine.peer(&format!("k:{}", peer.id)).unwrap_or_else(|_| (**peer).clone());
+                let newest = match self.engine.newest_peer(&peer.id) {
+                    Some((seq, newest)) => {
+                        self.ahead.peer(peer.id, seq);
+                        newest
+                    }
+                    None => (**peer).clone(),
+                };
                 self.show_peer(&newest).await?;
             }
         }
@@ -322,8 +336,12 @@ impl Objects {
     }
 
     /// What the engine says of a transfer now, which may be newer than what a method got.
-    fn newest(&self, transfer: &Transfer) -> Transfer {
-        self.engine.transfer(transfer.id).unwrap_or_else(|_| transfer.clone())
+    fn newest(&mut self, transfer: &Transfer) -> Transfer {
+        let Some((seq, newest)) = self.engine.newest_transfer(transfer.id) else {
+            return self.engine.transfer(transfer.id).unwrap_or_else(|_| transfer.clone()); // so old that only the store has it
+        };
+        self.ahead.transfer(transfer.id, seq);
+        newest
     }
 
     async fn show_warnings(&mut self, warnings: &[Warning], news: News) -> zbus::Result<()> {

@@ -46,6 +46,12 @@ impl Peer1 {
         format!("k:{}", self.cell.now().id)
     }
 
+    /// The peer with what changes all the while and is no event.
+    fn now(&self) -> Peer {
+        let shown = self.cell.now();
+        self.engine.newest_peer(&shown.id).map_or_else(|| (*shown).clone(), |(_, newest)| newest)
+    }
+
     /// The pairing with this peer that is under way.
     async fn pairing(&self) -> Option<u64> {
         let first = self.engine.subscribe().next().await?;
@@ -145,9 +151,9 @@ impl Peer1 {
     }
 
     /// When it was last reached, in seconds since 1970; 0 where it never was.
-    #[zbus(property)]
+    #[zbus(property(emits_changed_signal = "false"))]
     fn last_seen(&self) -> u64 {
-        self.cell.now().last_seen.map_or(0, bus_time)
+        self.now().last_seen.map_or(0, bus_time)
     }
 
     /// `unknown`, `pending`, `ask`, `accept`, `decline`, `blocked` or `changed`.
@@ -163,9 +169,9 @@ impl Peer1 {
     }
 
     /// Round-trip time in microseconds; 0 where it is not known.
-    #[zbus(property)]
+    #[zbus(property(emits_changed_signal = "false"))]
     fn rtt(&self) -> u64 {
-        self.cell.now().rtt_ms.map_or(0, microseconds)
+        self.now().rtt_ms.map_or(0, microseconds)
     }
 
     /// The words of a pairing that waits for our person; empty where none does.

@@ -131,7 +131,7 @@ async fn follow(mut objects: Objects, mut events: Subscription, mut waiting: mps
         let due = objects.due(Instant::now());
         tokio::select! {
             event = events.next() => match event {
-                Some(event) => objects.follow(&event.fact).await?,
+                Some(event) => objects.follow(&event).await?,
                 None => return Err(over()),
             },
             Some((wish, done)) = waiting.recv() => {
