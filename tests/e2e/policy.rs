@@ -304,3 +304,21 @@ fn who_watches_the_log_sees_decisions_as_they_are_made_and_a_blocked_device_that
         Ok(())
     })
 }
+
+#[test]
+fn who_waits_for_a_file_gets_none_that_is_to_lie_in_quarantine() -> Result<()> {
+    on_loopback(["alice", "bob"], |[alice, bob]| {
+        pair(alice, bob)?;
+        with_rules(bob, alice, "[[policy]]\nname = \"scripts\"\nnames = [\"*.sh\"]\naction = \"quarantine\"\n")?;
+        let client = bob.ctl_for_people("receive --from alice --stdout").within(90).spawn()?;
+        for name in ["run.sh", "note.txt"] {
+            alice.ctl("send bob").arg(alice.file(name, 1000)?).ok()?;
+        }
+
+        client.result()?.exits(&[0])?;
+        let held = quarantined(bob)?;
+        ensure!(held.len() == 1 && held[0]["paths"].to_string().contains("run.sh"), "{held:?}");
+        ensure!(bob.inbox_files()?.is_empty(), "what was taken lies in the inbox: {:?}", bob.inbox_files()?);
+        Ok(())
+    })
+}
